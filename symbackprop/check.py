@@ -1,0 +1,230 @@
+"""Checking a derivation: every rule applied again, both sides of every step evaluated on sample networks."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import product
+
+from symbackprop.derivation import Record, Section, Step
+from symbackprop.indices import Affine, Guard
+from symbackprop.network import System
+from symbackprop.oracle import CannotEvaluate, Number, Oracle, Sample, transcendental
+from symbackprop.symbols import Assign, Call, Compare, Delta, Param, Expr, Partial, Ref, Sum, Vec, WrittenOut, bound, names, substitute, walk
+from symbackprop.verdict import Check, StepCheck
+
+POINTS = 2
+"""Points at which each step is evaluated on each sample."""
+
+
+def check_record(record: Record, seed: int = 0) -> Check:
+    """Check every step of a derivation.
+
+    Args:
+        seed: Draws the samples.
+
+    Returns:
+        `proved` only where each step's rule, applied anew, gives the step, and both its sides agree at every
+        point of at least two sample networks whose widths differ.
+    """
+    steps = list(record.contexts())
+    samples = draw_samples(record.system, steps_expressions(record), seed)
+    oracles = [usable(record.system, s) for s in samples]
+    out: list[StepCheck] = []
+    for number, (section, step, context) in enumerate(steps):
+        again = step.again(context)
+        evaluated, left, right, where = 0, "", "", ""
+        for oracle in oracles:
+            for env in assignments(record.system, oracle.sample, section, step, seed):
+                try:
+                    a, b = sides(oracle, step, env)
+                    equal = oracle.agree(a, b)
+                except CannotEvaluate:
+                    continue
+                evaluated += 1
+                if not equal:
+                    left, right = show(a), show(b)
+                    where = f"{oracle.sample.describe()}, {', '.join(f'{n} = {v}' for n, v in env.items())}"
+                    break
+            if left:
+                break
+        out.append(StepCheck(number, step.rule, again, evaluated, left, right, where))
+    if any(s.verdict == "refuted" or not s.again for s in out):
+        verdict = "refuted"
+    else:
+        verdict = "proved" if all(s.verdict == "proved" for s in out) else "undecided"
+    facts = tuple("declared" for _ in record.system.facts) if uses_fact(record) else ()
+    return Check(
+        verdict,  # type: ignore[arg-type]
+        tuple(out),
+        tuple(s.describe() for s in samples),
+        seed,
+        samples[0].arithmetic,
+        facts,
+    )
+
+
+def usable(system: System, sample: Sample) -> Oracle:
+    """The sample's oracle, drawn again where its cost has no value (the logarithm of a negative output)."""
+    for attempt in range(60):
+        oracle = Oracle(system, replace(sample, seed=sample.seed + 1000 * attempt))
+        try:
+            oracle.look(system.cost, ())
+        except CannotEvaluate:
+            continue
+        return oracle
+    return oracle
+
+
+def uses_fact(record: Record) -> bool:
+    return any(s.rule == "declared fact" for s in record.steps)
+
+
+def sides(oracle: Oracle, step: Step, env: dict[str, int]) -> tuple[Number, Number]:
+    """Both sides of a step at one point; an array stands for its entry at the index that `env` gives it."""
+    return oracle.evaluate(entry(step.before), env), oracle.evaluate(entry(step.after), env)
+
+
+def entry(e: Expr) -> Expr:
+    """An array replaced by its general entry."""
+    if isinstance(e, Partial) and isinstance(e.bottom, Vec) and isinstance(e.bottom.body, Ref):
+        return Partial(e.top, e.bottom.body, e.direct)
+    if isinstance(e, Vec):
+        return e.body
+    parts = tuple(entry(p) for p in e.parts)
+    return e.rebuild(parts) if parts != e.parts else e
+
+
+def show(x: Number) -> str:
+    """A value as a reader can recompute it: a fraction where it is short, else 17 digits."""
+    if hasattr(x, "mid"):
+        return f"{float(x.mid.a):.17g}"
+    text = str(x)
+    return text if len(text) <= 40 or not hasattr(x, "numerator") else f"{float(x):.17g}"
+
+
+def steps_expressions(record: Record) -> list[Expr]:
+    return [e for s in record.steps for e in (s.before, s.after)]
+
+
+def largest_node(expressions: Iterable[Expr]) -> int:
+    """The largest node number written anywhere."""
+    out = 0
+    for e in expressions:
+        for _, p in walk(e):
+            refs: list[Expr] = [p]
+            if isinstance(p, Partial):
+                refs = [p.top, p.bottom]
+            for r in refs:
+                if isinstance(r, Ref):
+                    out = max([out, *(i.value for i in r.indices if i.value is not None)])
+                if isinstance(r, Delta):
+                    out = max([out, *(i.value for i in (r.left, r.right) if i.value is not None)])
+    return out
+
+
+def depth_needed(expressions: Iterable[Expr]) -> int:
+    """How many layers below L are written: 2 for w^(L-2)."""
+    out = 0
+    for e in expressions:
+        for _, p in walk(e):
+            refs: list[Expr] = [p.top, p.bottom] if isinstance(p, Partial) else [p]
+            for r in refs:
+                if isinstance(r, Ref):
+                    out = max([out, *(-i.const for i in r.indices if i.names and i.const < 0)])
+    return out
+
+
+def draw_samples(system: System, expressions: list[Expr], seed: int) -> list[Sample]:
+    """Sample networks on which a slip shows: several depths of at least 3 where depth is free, widths all
+    equal and all distinct, none below 1 + the largest node number in play."""
+    least = largest_node(expressions) + 1 if system.size(_first_axis(system)) != 1 else 1
+    fixed = system.layers.value
+    ball = transcendental(system, expressions)
+    depths = [fixed] if fixed is not None else sorted({3, 4, depth_needed(expressions) + 1} - {1, 2})
+    out: list[Sample] = []
+    for n, depth in enumerate(depths):
+        equal = (max(3, least),) * (depth + 1)
+        cycle = (5, 3, 4, 6) if n == 0 else (4, 6, 3, 5, 4)
+        distinct = tuple(max(cycle[i % len(cycle)], least + i % 4) for i in range(depth + 1))
+        if _first_axis(system) is not None and all(w == 1 for w in system.widths):
+            equal = distinct = (1,) * (depth + 1)
+        arithmetic = "rigorous intervals" if ball else "exact rationals" if depth <= 5 or ordered(system) else "integers modulo a prime"
+        for widths in (equal, distinct) if n == 0 and equal != distinct else (distinct,):
+            out.append(Sample(depth, widths, seed, arithmetic))
+    if len(out) == 1:
+        out.append(Sample(out[0].layers, out[0].widths, seed + 1, out[0].arithmetic))
+    return out
+
+
+def ordered(system: System) -> bool:
+    """Whether the equations compare numbers, which integers modulo a prime cannot be."""
+    stack = [e.rhs for e in system.equations]
+    for f in {p.function for e in stack for _, p in walk(e) if isinstance(p, Call)}:
+        for name in (f, *system.tables.get(f, {}).values()):
+            own = system.function(name)
+            if own is not None and own.value is not None:
+                stack.append(own.value(Param("z")))
+    return any(
+        isinstance(p, Compare) or (isinstance(p, Call) and p.function in ("abs", "sign")) for e in stack for _, p in walk(e)
+    )
+
+
+def _first_axis(system: System) -> object:
+    return next((a for f in system.families.values() for a in f.axes if a.kind == "node"), None)
+
+
+def assignments(
+    system: System, sample: Sample, section: Section, step: Step, seed: int
+) -> Iterator[dict[str, int]]:
+    """Points for one step: values of its free layers within the section's range, and of its free nodes."""
+    free = set()
+    axes: dict[str, object] = {}
+    for e in (step.before, step.after):
+        for name, axis in node_axes(entry(e), system).items():
+            axes[name] = axis
+        free |= names(entry(e))
+    free -= system.layers.names
+    recursion = sorted(n for n in free if n not in axes)
+    standing = dict.fromkeys(system.layers.names, sample.layers)
+    choices = []
+    guard: Guard = section.assume
+    for values in product(range(sample.layers + 1), repeat=len(recursion)):
+        env = {**standing, **dict(zip(recursion, values, strict=True))}
+        if all(c.holds(env) for c in guard if c.expr.names <= env.keys()):
+            choices.append(env)
+    r = random.Random(repr((seed, sample, step.rule, str(step.path))))
+    r.shuffle(choices)
+    for env in (choices * POINTS)[:POINTS]:
+        point = {n: env[n] for n in recursion}
+        for n, axis in sorted(axes.items(), key=lambda t: t[0]):
+            at: Affine | None = axis.at  # type: ignore[attr-defined]
+            width = sample.samples if axis.kind == "sample" else sample.widths[at.evaluate(env)] if at is not None else 3  # type: ignore[attr-defined]
+            point[n] = r.randrange(width)
+        yield point
+
+
+def node_axes(e: Expr, system: System) -> dict[str, object]:
+    """The axis of every free node index."""
+    out: dict[str, object] = {}
+    inner = bound(e)
+    for _, p in walk(e):
+        refs: list[Expr] = [p.top, p.bottom] if isinstance(p, Partial) else [p]
+        if hasattr(p, "variable"):
+            refs.append(p.variable)
+        if isinstance(p, Assign):
+            refs.append(p.target)
+        for r in refs:
+            if isinstance(r, Ref):
+                for axis, i in zip(system.axes(r), r.indices, strict=True):
+                    if axis.kind != "recursion" and i.name is not None and i.name not in inner:
+                        out.setdefault(i.name, axis)
+            if isinstance(r, Delta):
+                for i in (r.left, r.right):
+                    if i.name is not None and i.name not in inner:
+                        out.setdefault(i.name, r.axis)
+    return out
+
+
+__all__ = ["Sum", "WrittenOut", "check_record", "substitute"]

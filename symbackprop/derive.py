@@ -1,0 +1,650 @@
+"""From a goal to the steps that reach it.
+
+The chain rule is applied from the goal until every factor is either local (one equation
+differentiated) or the gradient by a quantity that keeps its name; local factors are differentiated
+rule by rule; what remains is substituted and simplified. Nothing here knows any particular layer,
+activation or cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from symbackprop.derivation import Detail, Record, Section, SectionKind, Step
+from symbackprop.errors import GoalError
+from symbackprop.indices import Affine, Constraint, Guard, implies, satisfiable
+from symbackprop.network import System
+from symbackprop.rules import RULES, Context
+from symbackprop.rules.algebra import size
+from symbackprop.rules.calculus import DERIVATIVE_RULES
+from symbackprop.rules.graph import crosses, families, opaque, reaches, undecided, uses
+from symbackprop.symbols import (
+    Assign,
+    D,
+    Delta,
+    Expr,
+    Mul,
+    Param,
+    Partial,
+    Ref,
+    Sum,
+    Vec,
+    at,
+    names,
+    replace_at,
+    substitute,
+    walk,
+)
+
+SIMPLIFY = (
+    "arithmetic",
+    "delta picks one term",
+    "equal indices",
+    "cancel",
+    "declared fact",
+    "minus signs",
+    "multiply out",
+    "split the sum",
+    "pull out of the sum",
+    "multiply out and collect",
+    "reorder",
+)
+STEP_LIMIT = 2000
+RENAME = "rename the summed index"
+
+
+@dataclass
+class Line:
+    """A chain of equalities in the making, begun at `start` (something already known to equal the subject)."""
+
+    subject: Expr
+    context: Context
+    start: Expr | None = None
+    steps: list[Step] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.context = replace(self.context, taken=names(self.subject))
+
+    @property
+    def current(self) -> Expr:
+        return self.steps[-1].after if self.steps else self.start or self.subject
+
+    def apply(self, name: str, path: tuple[int, ...] = (), level: Detail = Detail.FULL) -> bool:
+        """Apply a rule to the part at `path`; False where it does not apply."""
+        before = self.current
+        new = RULES[name].apply(at(before, path), self.context)
+        if new is None:
+            return False
+        if len(self.steps) >= STEP_LIMIT:
+            raise GoalError(f"the derivation takes more than {STEP_LIMIT} steps; ask for a smaller goal")
+        self.steps.append(Step(name, before, replace_at(before, path, new), path, level))
+        while name != RENAME and self.apply(RENAME):
+            pass
+        return True
+
+    def apply_first(self, rules: Iterable[str], level: Detail = Detail.FULL) -> bool:
+        """Apply the first rule that fits, outermost part first."""
+        for name in rules:
+            for path, _ in walk(self.current):
+                if self.apply(name, path, level):
+                    return True
+        return False
+
+    def simplify(self, rules: Iterable[str] = SIMPLIFY) -> None:
+        rules = tuple(rules)
+        while self.apply_first(rules):
+            pass
+
+    def show_last(self, level: Detail = Detail.LECTURE) -> None:
+        """The last step gets a line of its own from `level` on."""
+        if self.steps:
+            self.steps[-1] = replace(self.steps[-1], level=min(level, self.steps[-1].level))
+
+    def section(self, kind: SectionKind, **more: object) -> Section:
+        return Section(
+            kind, self.subject, tuple(self.steps), self.context.assume, known=dict(self.context.known), **more
+        )  # type: ignore[arg-type]
+
+
+def frontier(system: System) -> frozenset[str]:
+    """The families whose gradient is carried from layer to layer: those that an equation uses across layers.
+
+    Where nothing is layered, every derived quantity.
+    """
+    carried = {
+        u.family
+        for e in system.equations
+        for _, u in walk(e.rhs)
+        if isinstance(u, Ref) and system.family(u.family).kind == "derived" and crosses(system, u, e.lhs)
+        if any(a.kind == "recursion" for a in system.families[e.lhs.family].axes)
+    }
+    return frozenset(carried or {n for n, f in system.families.items() if f.kind == "derived"})
+
+
+def local(subject: Partial, context: Context) -> Line:
+    """Differentiate the one equation behind `subject`, rule by rule."""
+    line = Line(subject, context)
+    if not line.apply("definition", (), Detail.LECTURE):
+        return line
+    line.steps[-1] = replace(line.steps[-1], note=renamed(subject, context))
+    for path, part in walk(line.current):
+        if isinstance(part, D) and isinstance(part.body, Sum):
+            line.apply("the sum written out", path, Detail.LECTURE)
+            break
+    differentiate(line)
+    line.simplify(("arithmetic", "delta picks one term", "equal indices", "look up the activation", "split the sum"))
+    line.simplify(("slope of the activation", "arithmetic", "look up the activation"))
+    line.simplify(("recognise a quantity",))
+    if any(isinstance(p, Delta) for _, p in walk(line.current)):
+        line.simplify(("common factor", "arithmetic"))
+    else:
+        line.simplify(("multiply out and collect", "reorder", "arithmetic"))
+    line.show_last()
+    return line
+
+
+def differentiate(line: Line) -> None:
+    """Apply the rules for d/du until none waits."""
+    while True:
+        waiting = [path for path, p in walk(line.current) if isinstance(p, D)]
+        if not waiting:
+            break
+        if not any(line.apply(name, path) for path in waiting for name in DERIVATIVE_RULES):
+            break
+    line.simplify(("derivative of an elementary function", "arithmetic"))
+
+
+def renamed(subject: Partial, context: Context) -> str:
+    """A note for the reader where the definition's summed index had to give way to the goal's."""
+    equation = context.system.defining(subject.top, context.assume)
+    if equation is None:
+        return ""
+    clash = [p.index for _, p in walk(equation.rhs) if isinstance(p, Sum) and p.index in names(subject)]
+    return f"rename {clash[0]}" if clash else ""
+
+
+def open_condition(context: Context, u: Ref, top: Ref, named: frozenset[str]) -> Guard | None:
+    """The first condition on which the chain from `u` to the next named quantities depends, if any."""
+    seen: set[str] = set()
+    stack = [u]
+    while stack:
+        v = stack.pop()
+        seen.add(v.family)
+        condition = undecided(context, v, top)
+        if condition is not None:
+            return condition
+        for use in uses(context.system, v, context.assume, top.family):
+            w = use.equation.lhs
+            if w.family not in named and w.family != top.family and w.family not in seen:
+                stack.append(w)
+    return None
+
+
+def cases_of(context: Context, u: Ref, top: Ref, named: frozenset[str] | None = None) -> list[Guard]:
+    """The cells of the range of `u` in each of which it is decided which equations use it; [()] for one."""
+    done: list[Guard] = []
+    open_: list[Guard] = [()]
+    while open_:
+        cell = open_.pop(0)
+        inner = context.assuming(cell)
+        condition = undecided(inner, u, top) if named is None else open_condition(inner, u, top, named)
+        if condition is None:
+            done.append(cell)
+            continue
+        c = next(k for k in condition if not implies((*context.constraints, *cell), k))
+        for choice in (c, *c.negations()):
+            new = (*cell, choice)
+            if satisfiable((*context.constraints, *new)):
+                open_.append(new)
+    return sorted(done, key=lambda cell: not any(c.equal for c in cell))
+
+
+def solved(cell: Guard, u: Ref, system: System, within: Guard = ()) -> dict[str, Affine]:
+    """The recursion indices of u that the cell, within its range, leaves no choice: l = L, or the one layer of its kind."""
+    mine = {
+        i.name for a, i in zip(system.family(u.family).axes, u.indices, strict=True) if a.kind == "recursion" and i.name
+    } - system.layers.names
+    everything = (*system.standing, *within, *cell)
+    out: dict[str, Affine] = {}
+    for c in cell:
+        for n, k in c.expr.terms:
+            if n in mine and abs(k) == 1 and n not in out:
+                value = (c.expr - Affine(((n, k),))) * -k
+                if not value.names & mine and implies(everything, Constraint(Affine(((n, 1),)) - value, equal=True)):
+                    out[n] = value
+    return out
+
+
+class Deriver:
+    """One derivation in the making: its sections in reading order and the results found so far."""
+
+    def __init__(self, system: System, named: frozenset[str], keep_names: bool) -> None:
+        self.system = system
+        self.named = named
+        self.keep_names = keep_names
+        self.sections: list[Section] = []
+        self.known: dict[Expr, Expr] = {}
+        self.open: list[Partial] = []
+        self.induction: tuple[int, int] | None = None
+
+    # ------------------------------------------------------------ one gradient
+
+    def chain(self, subject: Partial, context: Context) -> Line:
+        """The chain rule, applied until every factor is local or has a name."""
+        line = Line(subject, context)
+        if not line.apply("chain rule", (), Detail.LECTURE):
+            return line
+        while True:
+            for path, p in walk(line.current):
+                if (
+                    isinstance(p, Partial)
+                    and not p.direct
+                    and isinstance(p.bottom, Ref)
+                    and p.bottom.family not in self.named
+                    and line.apply("chain rule", path)
+                ):
+                    break
+            else:
+                break
+            line.simplify(("arithmetic",))
+        if len(line.steps) > 1:
+            # The reader without names for the inner gradients sees the whole chain at once.
+            line.steps = [replace(s, level=Detail.FULL) for s in line.steps[:-1]] + line.steps[-1:]
+            line.show_last(Detail.BRIEF)
+        line.show_last(Detail.BRIEF)
+        return line
+
+    def gradient(self, subject: Partial, context: Context, kind: SectionKind, case: Guard = ()) -> Expr:
+        """Sections for one gradient in one case; returns its result."""
+        self.open.append(subject)
+        try:
+            return self._gradient(subject, context, kind, case)
+        finally:
+            self.open.pop()
+
+    def _gradient(self, subject: Partial, context: Context, kind: SectionKind, case: Guard) -> Expr:
+        line = self.chain(subject, context)
+        if not line.steps:
+            return subject
+        if line.current == Partial(subject.top, subject.bottom, direct=True):
+            return self.direct(subject, context, kind, case)
+        chained = line.current
+        level = Detail.BRIEF if kind == "goal" else Detail.LECTURE
+        self.sections.append(replace(line.section(kind), case=case, level=level))
+        place = len(self.sections) - 1
+        locals_: dict[Expr, Expr] = {}
+        for p in direct_parts(chained):
+            locals_ |= self.factor(p, context)
+        ahead: dict[Expr, Expr] = {}
+        recursive = False
+        for _, p in walk(chained):
+            if isinstance(p, Partial) and not p.direct and p not in ahead and isinstance(p.bottom, Ref):
+                if any(self.is_recursion(s, p) for s in self.open):
+                    recursive = True
+                    continue
+                result = self.upstream(p, context)
+                if result is not None:
+                    ahead[p] = result
+        inline = {p: r for p, r in ahead.items() if self.inlines(p, r, chained)}
+        final = self.assemble(subject, chained, context, {**locals_, **inline}, case, kind)
+        if recursive:
+            self.sections[place] = replace(self.sections[place], recursion=True)
+        return final
+
+    def direct(self, subject: Partial, context: Context, kind: SectionKind, case: Guard) -> Expr:
+        """A gradient that the cost's own equation gives at once."""
+        line = local(replace(subject, direct=False), context)
+        if line.steps:
+            line.show_last(Detail.BRIEF if kind == "goal" else Detail.LECTURE)
+            self.sections.append(replace(line.section(kind), case=case))
+        self.known[subject] = line.current
+        return line.current
+
+    def factor(self, p: Partial, context: Context) -> dict[Expr, Expr]:
+        """The section of one local factor, unless it is known already or cannot be resolved."""
+        found = RULES["substitute"].apply(p, context.knowing(self.known))
+        if found is not None:
+            return {p: found}
+        line = local(p, context)
+        if not line.steps:
+            return {}
+        self.sections.append(line.section("factor"))
+        self.known[p] = line.current
+        return {p: line.current}
+
+    def is_recursion(self, subject: Partial, p: Partial) -> bool:
+        """Whether `p` is the subject again at a shifted symbolic layer: its own recursion takes care of it."""
+        u, v = subject.bottom, p.bottom
+        assert isinstance(u, Ref) and isinstance(v, Ref)
+        if u.family != v.family or subject.top != p.top:
+            return False
+        axes = self.system.family(u.family).axes
+        shifts = [
+            (i, j) for a, i, j in zip(axes, u.indices, v.indices, strict=True) if a.kind == "recursion" and i != j
+        ]
+        free = [i for i, _ in shifts if i.names - self.system.layers.names]
+        return bool(shifts) and len(free) == len(shifts)
+
+    def upstream(self, p: Partial, context: Context) -> Expr | None:
+        """Sections for the gradient by a named quantity; None where it has cases or stays as it is."""
+        assert isinstance(p.bottom, Ref)
+        found = RULES["substitute"].apply(p, context.knowing(self.known))
+        if found is not None:
+            return found
+        general = self.general(p, context)
+        assert isinstance(general.bottom, Ref)
+        cells = cases_of(context, general.bottom, general.top, self.named)
+        if len(cells) == 1:
+            result = self.gradient(general, context, "upstream")
+            if result == general:
+                return None
+            self.known[general] = result
+            return RULES["substitute"].apply(p, context.knowing(self.known))
+        self.by_cases(general, context, cells)
+        return None
+
+    def general(self, p: Partial, context: Context) -> Partial:
+        """The gradient for a general node, where `p` is for a summed one: its letters become the family's own."""
+        assert isinstance(p.bottom, Ref)
+        family = self.system.family(p.bottom.family)
+        free = set(names(p))
+        mapping: dict[str, Affine] = {}
+        for i, letter, axis in zip(p.bottom.indices, family.indices, family.axes, strict=True):
+            n = i.name
+            if axis.kind == "recursion" or n is None or n == letter or letter in free or n in mapping:
+                continue
+            if n not in {m for c in context.assume for m in c.expr.names}:
+                mapping[n] = Affine(((letter, 1),))
+        out = substitute(p, mapping)
+        assert isinstance(out, Partial)
+        return out
+
+    def by_cases(self, subject: Partial, context: Context, cells: list[Guard]) -> dict[Guard, tuple[Partial, Expr]]:
+        """One group of sections for each cell; the induction over layers where one cell refers to the next layer."""
+        assert isinstance(subject.bottom, Ref)
+        out: dict[Guard, tuple[Partial, Expr]] = {}
+        base = step = None
+        for cell in cells:
+            mapping = solved(cell, subject.bottom, self.system, context.assume)
+            here = substitute(subject, mapping)
+            assert isinstance(here, Partial)
+            inner = replace(
+                context, assume=tuple(c.substitute(mapping) for c in (*context.assume, *cell) if _says(c, mapping))
+            )
+            start = len(self.sections)
+            result = self.gradient(here, inner, "upstream", cell)
+            if len(self.sections) > start:
+                if self.sections[start].recursion:
+                    step = start
+                elif base is None:
+                    base = start
+            out[cell] = (here, result)
+            if here != subject:
+                self.known.setdefault(here, result)
+        if base is not None and step is not None:
+            self.induction = (base, step)
+        return out
+
+    def inlines(self, p: Partial, result: Expr, chained: Expr) -> bool:
+        """Whether a result is written out where it is used: not past one level of sums, and no quantity with a name."""
+        if self.keep_names and isinstance(p.bottom, Ref) and p.bottom.family in self.named:
+            return False
+        outer = 1 if any(isinstance(q, Sum) for _, q in walk(chained)) else 0
+        return outer + sum_depth(result) <= 1
+
+    def assemble(
+        self, subject: Expr, chained: Expr, context: Context, values: Mapping[Expr, Expr], case: Guard, kind: SectionKind
+    ) -> Expr:
+        """Substitute what was found and simplify."""
+        line = Line(subject, context.knowing(values), chained)
+        while True:
+            for path, p in walk(line.current):
+                if isinstance(p, Partial) and line.apply("substitute", path):
+                    line.steps[-1] = replace(line.steps[-1], uses=(p,))
+                    break
+            else:
+                break
+        if not line.steps:
+            self.known.setdefault(subject, chained)
+            return chained
+        plain = line.current
+        line.simplify(("arithmetic",))
+        line.show_last()
+        if any(isinstance(p, Delta) for _, p in walk(plain)) or _has_quotient(plain):
+            line.simplify()
+            line.show_last()
+        line.show_last(Detail.BRIEF if kind == "goal" else Detail.LECTURE)
+        section = line.section("result" if kind == "goal" else kind, case=case)
+        level = Detail.BRIEF if kind == "goal" else Detail.LECTURE
+        self.sections.append(replace(section, subject=subject, level=level, steps=tuple(line.steps)))
+        self.known[subject] = line.current
+        return line.current
+
+
+def _says(c: Constraint, mapping: Mapping[str, Affine]) -> bool:
+    """Whether a constraint still says something after the substitution."""
+    d = c.substitute(mapping)
+    return bool(d.expr.terms) or not (d.expr.const == 0 or (not d.equal and d.expr.const > 0))
+
+
+def _has_quotient(e: Expr) -> bool:
+    from symbackprop.symbols import Div, Num
+
+    return any(isinstance(p, Div) and not isinstance(p.bottom, Num) for _, p in walk(e))
+
+
+def sum_depth(e: Expr) -> int:
+    """How deeply sums are nested."""
+    inner = max((sum_depth(p) for p in e.parts), default=0)
+    return inner + 1 if isinstance(e, Sum) else inner
+
+
+def direct_parts(e: Expr) -> list[Partial]:
+    """The local factors of a chain in the order in which a reader meets them, each once."""
+    out: list[Partial] = []
+    for _, p in walk(e):
+        if isinstance(p, Partial) and p.direct and p not in out:
+            out.append(p)
+    return out
+
+
+def derive(system: System, goal: Partial, *, named: frozenset[str] = frozenset(), assume: Guard = ()) -> Record:
+    """Derive one gradient.
+
+    Args:
+        goal: d(top)/d(bottom), its indices free, or numbers.
+        named: Families whose gradient keeps a name of its own throughout (delta for z).
+
+    Raises:
+        GoalError: The cost does not depend on the quantity.
+    """
+    bottom = goal.bottom.body if isinstance(goal.bottom, Vec) else goal.bottom
+    assert isinstance(bottom, Ref)
+    if not reaches(system, bottom.family, goal.top.family):
+        raise GoalError(f"{goal.top.family} does not depend on {bottom.family}, so there is nothing to derive")
+    context = Context(system, (*system.range_of(bottom), *assume))
+    deriver = Deriver(system, named or frontier(system), bool(named))
+    scalar = Partial(goal.top, bottom)
+    lead: list[Section] = []
+    if system.mean and goal.top.family == system.mean[0]:
+        mean = mean_section(system, scalar, context)
+        lead.append(mean)
+        scalar = Partial(Ref(system.cost, ()), bottom)
+    cells = cases_of(context, bottom, scalar.top, deriver.named if bottom.family in deriver.named else None)
+    cases: tuple[tuple[Guard, Expr], ...] = ()
+    if len(cells) > 1:
+        done = deriver.by_cases(scalar, context, cells)
+        cases = tuple((cell, r) for cell, (_, r) in done.items())
+        result: Expr = scalar
+    else:
+        result = deriver.gradient(scalar, context, "goal")
+    sections = lead + deriver.sections
+    induction = deriver.induction
+    if lead and induction:
+        induction = (induction[0] + 1, induction[1] + 1)
+    if lead:
+        result = lead[0].result
+    if isinstance(goal.bottom, Vec):
+        extra = array_section(goal, result, context)
+        sections.append(extra)
+        result = extra.result
+    return Record(system, goal, tuple(sections), result, named, cases, induction)
+
+
+def mean_section(system: System, goal: Partial, context: Context) -> Section:
+    """dC/du as the mean of the samples' dC_i/du."""
+    line = Line(goal, context)
+    line.apply("differentiate the definition", (), Detail.LECTURE)
+    differentiate(line)
+    line.simplify(("arithmetic",))
+    line.show_last(Detail.BRIEF)
+    return line.section("goal", level=Detail.BRIEF)
+
+
+def array_section(goal: Partial, entry: Expr, context: Context) -> Section:
+    """The gradient by an array from the gradient by its entries."""
+    assert isinstance(goal.bottom, Vec)
+    known = {Partial(goal.top, goal.bottom.body): entry}
+    line = Line(goal, context.knowing(known))
+    line.apply("collect the components", (), Detail.LECTURE)
+    line.apply("substitute", (0,))
+    line.simplify(("scalar factor of an array", "arithmetic"))
+    line.show_last(Detail.BRIEF)
+    return line.section("result", level=Detail.BRIEF)
+
+
+def update_section(system: System, parameter: Ref, gradient: Partial, result: Expr, context: Context) -> Section:
+    """One step of gradient descent on one parameter."""
+    line = Line(Assign(parameter, parameter - Mul((Param("eta"), gradient))), context.knowing({gradient: result}))
+    for path, p in walk(line.current):
+        if p == gradient:
+            line.apply("substitute", path, Detail.BRIEF)
+            break
+    return line.section("update", level=Detail.BRIEF)
+
+
+__all__ = ["derive", "families", "frontier", "opaque", "size", "update_section", "uses"]
+
+
+# ---------------------------------------------------------------- the whole backward pass
+
+
+@dataclass(frozen=True)
+class Adjoint:
+    """One equation of the backward pass: dC/dv for every v of a family in the range `guard`.
+
+    Args:
+        subject: dC/dv, v with its family's own letters, or with the layer that the case fixes (L).
+        value: Its value in terms of quantities of the forward pass and of other adjoints.
+        guard: Where it holds: the range of v, and the case.
+    """
+
+    subject: Partial
+    value: Expr
+    guard: Guard
+
+
+def adjoints(system: System) -> tuple[Adjoint, ...]:
+    """The backward pass as a list of equations, one for each family and each case of its layer.
+
+    Every quantity of the forward pass keeps its gradient under a name, so that a shared factor is computed
+    once. A gradient that the cost gives directly and that one equation alone uses is written into it.
+    """
+    cost = Ref(system.cost, ())
+    wanted = [f for f in system.families.values() if f.kind in ("derived", "parameter", "input")]
+    wanted = [f for f in wanted if reaches(system, f.name, system.cost)]
+    named = frozenset(f.name for f in wanted if f.kind == "derived")
+    found: list[Adjoint] = []
+    for f in wanted:
+        context = Context(system, f.guard)
+        for cell in cases_of(context, f.pattern, cost):
+            mapping = solved(cell, f.pattern, system, f.guard)
+            subject = substitute(Partial(cost, f.pattern), mapping)
+            assert isinstance(subject, Partial)
+            guard = tuple(c.substitute(mapping) for c in (*f.guard, *cell) if _says(c, mapping))
+            value = one_step(subject, replace(context, assume=guard), named)
+            if value == subject:
+                continue  # a generic cost: nothing is known of its gradient but the name
+            found.append(Adjoint(subject, value, (*f.guard, *cell)))
+    return tuple(written_in(found, system))
+
+
+def one_step(subject: Partial, context: Context, named: frozenset[str]) -> Expr:
+    """dC/dv in terms of the gradients one equation downstream."""
+    deriver = Deriver(context.system, named, True)
+    line = deriver.chain(subject, context)
+    chained = line.current
+    if chained == replace(subject, direct=True):
+        return deriver.direct(subject, context, "upstream", ())
+    values: dict[Expr, Expr] = {}
+    for p in direct_parts(chained):
+        values |= deriver.factor(p, context)
+    deriver.assemble(subject, chained, context, values, (), "upstream")
+    return deriver.known[subject]
+
+
+def written_in(found: list[Adjoint], system: System) -> list[Adjoint]:
+    """Gradients that the cost gives directly, written into the one equation that uses them, and simplified."""
+    for base in [a for a in found if not any(isinstance(p, Partial) for _, p in walk(a.value))]:
+        bottom = base.subject.bottom
+        assert isinstance(bottom, Ref)
+        users = [a for a in found if any(may_be(p, bottom, (*base.guard, *a.guard), system) for _, p in walk(a.value))]
+        same_layer = [a for a in users if isinstance(a.subject.bottom, Ref) and not crosses_layers(system, a)]
+        if len(users) != 1 or not same_layer:
+            continue
+        user = users[0]
+        cells = [
+            (*user.guard, *extra) for extra in split_on(base, user, system) if satisfiable((*system.standing, *user.guard, *extra))
+        ]
+        position = found.index(user)
+        new: list[Adjoint] = []
+        for cell in cells:
+            assert isinstance(user.subject.bottom, Ref)
+            mapping = solved(cell, user.subject.bottom, system)
+            subject, value = substitute(user.subject, mapping), substitute(user.value, mapping)
+            assert isinstance(subject, Partial)
+            assume = tuple(c.substitute(mapping) for c in cell if _says(c, mapping))
+            context = Context(system, assume, {base.subject: base.value})
+            line = Line(subject, context, value)
+            while any(isinstance(p, Partial) and line.apply("substitute", path) for path, p in walk(line.current)):
+                pass
+            if line.steps:
+                line.simplify()
+            new.append(Adjoint(subject, line.current, cell))
+        found = [*found[:position], *new, *found[position + 1 :]]
+    return found
+
+
+def may_be(p: Expr, u: Ref, assume: Guard, system: System) -> bool:
+    """Whether `p` may be the gradient by `u` for some node: same family, and a layer that can be the same."""
+    if not isinstance(p, Partial) or p.direct or not isinstance(p.bottom, Ref) or p.bottom.family != u.family:
+        return False
+    axes = system.family(u.family).axes
+    same = [
+        Constraint(i - j, equal=True)
+        for a, i, j in zip(axes, p.bottom.indices, u.indices, strict=True)
+        if a.kind == "recursion"
+    ]
+    return satisfiable((*system.standing, *assume, *same))
+
+
+def crosses_layers(system: System, a: Adjoint) -> bool:
+    u = a.subject.bottom
+    assert isinstance(u, Ref)
+    return any(
+        isinstance(p, Partial) and isinstance(p.bottom, Ref) and crosses(system, u, p.bottom) for _, p in walk(a.value)
+    )
+
+
+def split_on(base: Adjoint, user: Adjoint, system: System) -> list[Guard]:
+    """Cells of the user's range: where the base case holds, and where it does not."""
+    assert isinstance(base.subject.bottom, Ref) and isinstance(user.subject.bottom, Ref)
+    axes = system.family(base.subject.bottom.family).axes
+    layer = [i for a, i in zip(axes, base.subject.bottom.indices, strict=True) if a.kind == "recursion"]
+    axes = system.family(user.subject.bottom.family).axes
+    mine = [i for a, i in zip(axes, user.subject.bottom.indices, strict=True) if a.kind == "recursion"]
+    if layer == mine:
+        return [()]
+    conditions = [Constraint(i - j, equal=True) for i, j in zip(layer, mine, strict=True)]
+    return [tuple(conditions), *((n,) for c in conditions for n in c.negations())]

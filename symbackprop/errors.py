@@ -1,0 +1,69 @@
+"""Every error that symbackprop raises on purpose: what was found, what was expected, what would fit."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SymbackpropError(Exception):
+    """Base of all errors meant for the reader: one line, no traceback on the command line."""
+
+
+class ModelError(SymbackpropError, ValueError):
+    """A network cannot be built from what was given."""
+
+
+class GoalError(SymbackpropError, ValueError):
+    """A goal names something that the network lacks, or cannot be read."""
+
+
+class ReadError(GoalError):
+    """Text that is not understood, with its place.
+
+    Args:
+        message: What was found, expected and would fit.
+        text: The text that was read.
+        column: 1-based column of the place in `text`.
+    """
+
+    def __init__(self, message: str, text: str = "", column: int = 0) -> None:
+        super().__init__(f"column {column}: {message}" if column else message)
+        self.text, self.column = text, column
+
+
+class UnknownFamilyError(GoalError):
+    """A family of symbols that occurs in no equation of the network."""
+
+
+class UnknownNameError(SymbackpropError, ValueError):
+    """A name of an activation, cost, notation, model, backend or detail that does not exist."""
+
+
+class ShapeError(SymbackpropError, ValueError):
+    """An array disagrees with the axes of its family."""
+
+
+class DTypeError(SymbackpropError, TypeError):
+    """An array is not of a floating-point dtype, or dtypes are mixed."""
+
+
+class FunctionError(SymbackpropError, ValueError):
+    """A function written in Python or SymPy that cannot be understood; the message says why."""
+
+
+class OutputError(SymbackpropError, OSError):
+    """A file that cannot be written."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint naming the nearest known name, or all of them.
+
+    >>> nearest("sigmiod", ["sigmoid", "tanh"])
+    "; did you mean 'sigmoid'?"
+    >>> nearest("q", ["sigmoid", "tanh"])
+    '; known: sigmoid, tanh'
+    """
+    names = list(known)
+    close = difflib.get_close_matches(str(name), names, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(names)}"

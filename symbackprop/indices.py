@@ -1,0 +1,226 @@
+"""Index hygiene: affine index expressions, typed axes, guards and fresh names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from math import gcd
+from typing import Literal, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """An integer expression c + sum of coefficient * name, in one normal form.
+
+    >>> affine("l") - 1 + 1 == affine("l")
+    True
+    >>> str(affine("l") + 1)
+    'l+1'
+    """
+
+    terms: tuple[tuple[str, int], ...]
+    const: int = 0
+
+    def __add__(self, other: AffineLike) -> Affine:
+        b = affine(other)
+        total = dict(self.terms)
+        for name, c in b.terms:
+            total[name] = total.get(name, 0) + c
+        return Affine(tuple(sorted((n, c) for n, c in total.items() if c)), self.const + b.const)
+
+    def __mul__(self, k: int) -> Affine:
+        return Affine(tuple((n, c * k) for n, c in self.terms) if k else (), self.const * k)
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Affine:
+        return self * -1
+
+    def __sub__(self, other: AffineLike) -> Affine:
+        return self + affine(other) * -1
+
+    def __rsub__(self, other: AffineLike) -> Affine:
+        return affine(other) - self
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(n for n, _ in self.terms)
+
+    @property
+    def value(self) -> int | None:
+        """The number it is, or None while a name remains."""
+        return None if self.terms else self.const
+
+    @property
+    def name(self) -> str | None:
+        """The name it is, if it is a name alone."""
+        return self.terms[0][0] if self.const == 0 and len(self.terms) == 1 and self.terms[0][1] == 1 else None
+
+    def substitute(self, mapping: Mapping[str, Affine]) -> Affine:
+        if not any(n in mapping for n, _ in self.terms):
+            return self
+        out = Affine((), self.const)
+        for n, c in self.terms:
+            out = out + mapping.get(n, Affine(((n, 1),))) * c
+        return out
+
+    def evaluate(self, values: Mapping[str, int]) -> int:
+        return self.const + sum(c * values[n] for n, c in self.terms)
+
+    def __str__(self) -> str:
+        out = ""
+        # Names before numbers, positive coefficients first: L-1, l+1, never 1+l.
+        for n, c in sorted(self.terms, key=lambda t: (t[1] < 0, t[0])):
+            sign = "-" if c < 0 else "+" if out else ""
+            out += sign + ("" if abs(c) == 1 else str(abs(c))) + n
+        if self.const or not out:
+            out += f"{self.const:+d}" if out else str(self.const)
+        return out
+
+
+AffineLike: TypeAlias = "int | str | Affine"
+
+
+def affine(x: AffineLike) -> Affine:
+    """An Affine from a number, a name or itself."""
+    if isinstance(x, Affine):
+        return x
+    return Affine((), x) if isinstance(x, int) else Affine(((x, 1),))
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """What an index runs over.
+
+    Args:
+        kind: `node` (units of a layer), `sample`, or `recursion` (layer or time: ordered, can be shifted).
+        label: The letter of its size: two axes are one where label and `at` agree.
+        at: For a width that depends on the layer, that layer (n_l has label "n", at l).
+        first, last: The range of a recursion axis. Node and sample axes count positions from 0;
+            the number printed for the first node belongs to the notation.
+    """
+
+    kind: Literal["node", "sample", "recursion"]
+    label: str
+    at: Affine | None = None
+    first: Affine = Affine((), 0)
+    last: Affine | None = None
+
+    def substitute(self, mapping: Mapping[str, Affine]) -> Axis:
+        if self.at is None or not self.at.names & mapping.keys():
+            return self
+        return Axis(self.kind, self.label, self.at.substitute(mapping), self.first, self.last)
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """`expr >= 0`, or `expr == 0` where `equal`."""
+
+    expr: Affine
+    equal: bool = False
+
+    def substitute(self, mapping: Mapping[str, Affine]) -> Constraint:
+        return Constraint(self.expr.substitute(mapping), self.equal)
+
+    def holds(self, values: Mapping[str, int]) -> bool:
+        v = self.expr.evaluate(values)
+        return v == 0 if self.equal else v >= 0
+
+    def negations(self) -> tuple[Constraint, ...]:
+        """The cells of the complement: one for an inequality, two for an equation."""
+        below, above = Constraint(-self.expr - 1), Constraint(self.expr - 1)
+        return (below, above) if self.equal else (below,)
+
+
+Guard: TypeAlias = tuple[Constraint, ...]
+
+
+def at_least(a: AffineLike, b: AffineLike) -> Constraint:
+    return Constraint(affine(a) - affine(b))
+
+
+def equals(a: AffineLike, b: AffineLike) -> Constraint:
+    return Constraint(affine(a) - affine(b), equal=True)
+
+
+def between(low: AffineLike, x: AffineLike, high: AffineLike) -> Guard:
+    return (at_least(x, low), at_least(high, x))
+
+
+def satisfiable(guard: Iterable[Constraint]) -> bool:
+    """Whether integers exist that satisfy every constraint (Fourier-Motzkin elimination with integer tightening).
+
+    Exact for the difference constraints that layers and times give rise to. Where tightening is not
+    enough to see a contradiction it errs on the side of True, which costs a case, never a wrong one.
+
+    >>> satisfiable([at_least("L", "l"), at_least("l", affine("L") + 1)])
+    False
+    """
+    rows: set[Affine] = set()
+    equations: list[Affine] = []
+    for c in guard:
+        if c.equal:
+            equations.append(c.expr)
+        else:
+            rows.add(c.expr)
+    while equations:
+        e = equations.pop()
+        unit = next(((n, k) for n, k in e.terms if abs(k) == 1), None)
+        if unit is None:
+            if not e.terms:
+                if e.const:
+                    return False
+                continue
+            if e.const % gcd(*(k for _, k in e.terms)):
+                return False
+            rows |= {e, -e}
+            continue
+        name, k = unit
+        solved = {name: (e - Affine(((name, k),))) * -k}
+        equations = [q.substitute(solved) for q in equations]
+        rows = {r.substitute(solved) for r in rows}
+    while rows:
+        tight: set[Affine] = set()
+        for r in rows:
+            if not r.terms:
+                if r.const < 0:
+                    return False
+                continue
+            g = gcd(*(k for _, k in r.terms))
+            tight.add(Affine(tuple((n, k // g) for n, k in r.terms), r.const // g))
+        if not tight:
+            return True
+        name = min({n for r in tight for n, _ in r.terms})
+        lower = [(dict(r.terms)[name], r) for r in tight if dict(r.terms).get(name, 0) > 0]
+        upper = [(-dict(r.terms)[name], r) for r in tight if dict(r.terms).get(name, 0) < 0]
+        rows = {r for r in tight if name not in r.names}
+        rows |= {lo * b + up * a for a, lo in lower for b, up in upper}
+    return True
+
+
+def implies(guard: Iterable[Constraint], goal: Constraint) -> bool:
+    known = tuple(guard)
+    return goal in known or not any(satisfiable((*known, n)) for n in goal.negations())
+
+
+def contradicts(guard: Iterable[Constraint], goal: Constraint) -> bool:
+    return not satisfiable((*guard, goal))
+
+
+def fresh(preferred: str, taken: Iterable[str]) -> str:
+    """A name like `preferred` that is not taken: the letter itself, then p, r, s, ... then numbered.
+
+    >>> fresh("k", {"j"}), fresh("k", {"j", "k"}), fresh("k", {"k", "p"})
+    ('k', 'p', 'q')
+    """
+    used = set(taken)
+    return next(n for n in letters(preferred) if n not in used)
+
+
+def letters(preferred: str) -> Iterator[str]:
+    yield preferred
+    yield from "prstuv"  # letters that also exist as Unicode subscripts
+    serial = 1
+    while True:
+        yield f"p{serial}"
+        serial += 1

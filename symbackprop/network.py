@@ -1,0 +1,407 @@
+"""A network is a list of indexed equations over families with typed axes.
+
+`System` is that list, with no glyphs in it: how a family is written belongs to the notation. The
+builder `dense_system` writes down the equations of the lessons' network; nothing else in the
+package knows what a dense layer is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from types import MappingProxyType
+
+from symbackprop import functions as F
+from symbackprop.errors import ModelError, UnknownFamilyError, UnknownNameError, nearest
+from symbackprop.indices import Affine, Axis, Guard, affine, at_least, between, equals, implies
+from symbackprop.symbols import (
+    Call,
+    Div,
+    Expr,
+    Family,
+    Mul,
+    Num,
+    Ref,
+    Size,
+    Sum,
+    Vec,
+    expr,
+    names,
+    substitute,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Equation:
+    """One defining equation: `family[formal indices] = rhs`, where `guard` holds of the indices."""
+
+    lhs: Ref
+    rhs: Expr
+    guard: Guard = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something declared of the data, assumed by rules that say so: lhs = rhs."""
+
+    lhs: Expr
+    rhs: Expr
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """Equations, their families, and what is known of their sizes.
+
+    Args:
+        families: By name.
+        equations: In the order in which a lesson states them.
+        cost: The scalar that is differentiated.
+        layers: The last layer: a number, or the name L.
+        widths: For each layer a number or None (symbolic); a single value for all layers where L is symbolic.
+        functions: The reader's own functions and generic ones; a table by layer where layers differ.
+        facts: What is assumed of the data.
+        mean: Name of the cost averaged over samples, and of the family that its summand is called.
+    """
+
+    families: Mapping[str, Family]
+    equations: tuple[Equation, ...]
+    cost: str
+    layers: Affine
+    widths: tuple[int | None, ...]
+    functions: Mapping[str, F.Function] = field(default_factory=dict)
+    tables: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    facts: tuple[Fact, ...] = ()
+    mean: tuple[str, str] | None = None
+    spec: str = ""
+
+    def __post_init__(self) -> None:
+        for e in self.equations:
+            if e.lhs.family not in self.families:
+                raise ModelError(f"equation for {e.lhs.family}, which is no family of this network")
+            loose = names(e.rhs) - names(e.lhs) - self.layers.names
+            if loose:
+                raise ModelError(
+                    f"equation for {e.lhs.family}: index {', '.join(sorted(loose))} on the right is neither summed nor on the left"
+                )
+        object.__setattr__(self, "families", MappingProxyType(dict(self.families)))
+        if not self.spec:
+            parts = (tuple(self.families.values()), self.equations, str(self.layers), self.widths, self.facts)
+            object.__setattr__(self, "spec", repr((*parts, sorted(self.functions), sorted(self.tables.items()))))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, System) and self.spec == other.spec
+
+    def __hash__(self) -> int:
+        return hash(self.spec)
+
+    @property
+    def digest(self) -> str:
+        """A key of the whole model: equal for equal models."""
+        return hashlib.sha256(self.spec.encode()).hexdigest()
+
+    def family(self, name: str) -> Family:
+        try:
+            return self.families[name]
+        except KeyError:
+            raise UnknownFamilyError(f"{name} is no symbol of this network{nearest(name, self.families)}") from None
+
+    def function(self, name: str) -> F.Function | None:
+        """The definition of a function by name; None for a generic one."""
+        return self.functions.get(name) or F.FUNCTIONS.get(name)
+
+    def axes(self, ref: Ref) -> tuple[Axis, ...]:
+        family = self.family(ref.family)
+        return tuple(family.axis(i, ref.indices) for i in range(len(family.axes)))
+
+    def size(self, axis: Axis) -> int | None:
+        """The number of positions of an axis, or None while it is symbolic."""
+        if axis.kind != "node" or axis.at is None:
+            return None
+        if len(self.widths) == 1 and self.layers.value is None:
+            return self.widths[0]
+        layer = axis.at.value
+        if layer is None:
+            distinct = set(self.widths)
+            return distinct.pop() if len(distinct) == 1 else None
+        return self.widths[layer] if 0 <= layer < len(self.widths) else None
+
+    def range_of(self, ref: Ref) -> Guard:
+        """The constraints under which a quantity exists."""
+        family = self.family(ref.family)
+        return tuple(c.substitute(dict(zip(family.indices, ref.indices, strict=True))) for c in family.guard)
+
+    @property
+    def standing(self) -> Guard:
+        """What always holds: there is at least one layer."""
+        return () if self.layers.value is not None else (at_least(self.layers, 1),)
+
+    def defining(self, ref: Ref, assume: Guard = ()) -> Equation | None:
+        """The equation that defines `ref` under the assumptions, its formal indices replaced by those of `ref`.
+
+        None where the quantity is data, or where the assumptions do not decide between equations.
+        """
+        for e in self.equations:
+            if e.lhs.family != ref.family:
+                continue
+            mapping = {f.name: a for f, a in zip(e.lhs.indices, ref.indices, strict=True) if f.name is not None}
+            fixed = tuple(equals(f, a) for f, a in zip(e.lhs.indices, ref.indices, strict=True) if f.name is None)
+            guard = (*(c.substitute(mapping) for c in e.guard), *fixed)
+            if all(implies((*self.standing, *assume), c) for c in guard):
+                return Equation(ref, substitute(e.rhs, mapping), guard)
+        return None
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return tuple(n for n, f in self.families.items() if f.kind == "parameter")
+
+    @property
+    def numeric(self) -> bool:
+        """Whether depth and every width are numbers."""
+        return self.layers.value is not None and None not in self.widths
+
+
+Activation = str | F.Function
+
+
+def layer_axis(layers: Affine) -> Axis:
+    return Axis("recursion", "l", None, affine(0), layers)
+
+
+def node_axis(layer: Affine | str | int) -> Axis:
+    return Axis("node", "n", affine(layer))
+
+
+SAMPLES = Axis("sample", "m")
+
+
+def check_sizes(
+    sizes: Sequence[int | str | None] | None, layers: int | None, width: int | None
+) -> tuple[Affine, tuple[int | None, ...]]:
+    """The last layer and the widths from what the caller gave, or a ModelError that says what would fit."""
+
+    def number(n: object, what: str) -> int:
+        if isinstance(n, bool) or not isinstance(n, int):
+            raise ModelError(f"{what} is {n!r}, expected a positive whole number, or a letter for a symbolic one")
+        if n < 1:
+            raise ModelError(f"{what} is {n}, expected at least 1")
+        return n
+
+    if sizes is None:
+        last = affine("L") if layers is None else affine(number(layers, "the number of layers"))
+        w = None if width is None else number(width, "the width")
+        return last, (w,) * (1 if last.value is None else last.value + 1)
+    if isinstance(sizes, str) or not isinstance(sizes, Sequence):
+        raise ModelError(f"sizes is {sizes!r}, expected a list such as [784, 30, 10]")
+    if len(sizes) < 2:
+        raise ModelError(f"sizes has {len(sizes)} entries, expected at least 2: the inputs and one layer")
+    if layers is not None and layers != len(sizes) - 1:
+        raise ModelError(f"sizes has {len(sizes) - 1} layers after the inputs, but layers={layers}")
+    if width is not None:
+        raise ModelError("give either sizes or width, not both")
+    return affine(len(sizes) - 1), tuple(
+        None if n is None or isinstance(n, str) else number(n, f"size n_{i}") for i, n in enumerate(sizes)
+    )
+
+
+def check_activations(activation: object, last: Affine, output: str | None) -> list[Activation]:
+    """One activation for each run of layers: a list of one where all are the same."""
+    given: list[object] = list(activation) if isinstance(activation, list | tuple) else [activation]
+    if len(given) != 1 and last.value is None:
+        raise ModelError(f"{len(given)} activations for a symbolic number of layers; give one, or the sizes")
+    if len(given) not in (1, last.value):
+        raise ModelError(f"{len(given)} activations for {last} layers; give one, or one for each layer")
+    out: list[Activation] = []
+    for a in given:
+        if isinstance(a, F.Function):
+            out.append(a)
+        elif isinstance(a, str) and a in F.ACTIVATION_NAMES:
+            out.append(a)
+        else:
+            raise UnknownNameError(f"no activation is called {a!r}{nearest(str(a), F.ACTIVATION_NAMES)}")
+    if output is not None:
+        if len(out) == 1:
+            out = [*out, output]  # hidden layers, last layer
+        elif out[-1] not in (output, "identity"):
+            raise ModelError(f"this cost is for a last layer of {output}, found {out[-1]!r}; write {output!r} there")
+        else:
+            out[-1] = output
+    return out
+
+
+def find_cost(loss: object) -> F.Cost:
+    if isinstance(loss, F.Cost):
+        return loss
+    if isinstance(loss, str) and loss.lower() in F.AMBIGUOUS_COSTS:
+        raise UnknownNameError(F.AMBIGUOUS_COSTS[loss.lower()])
+    for c in F.COSTS:
+        if c.name == loss:
+            return c
+    raise UnknownNameError(f"no cost is called {loss!r}{nearest(str(loss), F.COST_NAMES)}")
+
+
+FACT = re.compile(r"\s*sum_([a-z])\s+([a-zA-Z]\w*?)_([a-z])\s*=\s*(-?\d+(?:/\d+)?)\s*")
+
+
+def read_fact(text: str, system_families: Mapping[str, Family]) -> Fact:
+    """A fact of the form `sum_j y_j = 1`."""
+    m = FACT.fullmatch(text)
+    if m is None or m[1] != m[3]:
+        raise ModelError(f"fact {text!r} is not understood, expected a sum such as 'sum_j y_j = 1'")
+    family = system_families.get(m[2])
+    if family is None or len(family.axes) != 1:
+        raise ModelError(f"fact {text!r}: {m[2]} is no family with one index{nearest(m[2], system_families)}")
+    return Fact(Sum(m[1], family.axes[0], family[m[1]]), Num(Fraction(m[4])))
+
+
+def dense_system(
+    sizes: Sequence[int | str | None] | None = None,
+    activation: object = "generic",
+    loss: object = "sum_squares",
+    bias: bool = False,
+    *,
+    layers: int | None = None,
+    width: int | None = None,
+    facts: Sequence[str] | None = None,
+) -> System:
+    """The equations of a fully connected network, as the lessons state them.
+
+    Args:
+        sizes: n_0, ..., n_L; a letter or None for a symbolic width. None: L is symbolic, or `layers`.
+        activation: A name, a Function, or a list with one for each layer.
+        loss: The name of a cost, or a Cost.
+        bias: Whether z_j^(l) has a term b_j^(l).
+        layers: L where no sizes are given.
+        width: One width for all layers where no sizes are given; 1 gives a chain of single neurons.
+        facts: Declared facts of the targets. None: those that belong to the cost.
+
+    Raises:
+        ModelError: Sizes that are not positive, or lists that do not fit.
+        UnknownNameError: No activation or cost of that name.
+    """
+    last, widths = check_sizes(sizes, layers, width)
+    cost = find_cost(loss)
+    acts = check_activations(activation, last, cost.output)
+    if not isinstance(bias, bool):
+        raise ModelError(f"bias is {bias!r}, expected True or False")
+
+    layer = layer_axis(last)
+    here, below, top = node_axis("l"), node_axis(affine("l") - 1), node_axis(last)
+    weighted = between(1, "l", last)
+    w = Family(
+        "w",
+        ("l", "j", "k"),
+        (layer, here, below),
+        "parameter",
+        "weight from node k of layer l-1 to node j of layer l",
+        weighted,
+    )
+    b = Family("b", ("l", "j"), (layer, here), "parameter", "bias of node j in layer l", weighted)
+    z = Family("z", ("l", "j"), (layer, here), "derived", "input of node j in layer l (preactivation)", weighted)
+    a = Family(
+        "a", ("l", "j"), (layer, here), "derived", "output of node j in layer l (activation)", between(0, "l", last)
+    )
+    x = Family("x", ("j",), (node_axis(0),), "input", "value of input node j")
+    y = Family("y", ("j",), (top,), "target", "target of output node j")
+    c0 = Family("C_0", (), (), "cost", "cost of one sample")
+    ci = Family("C_i", ("i",), (SAMPLES,), "cost", "cost of sample i")
+    c = Family("C", (), (), "cost", "cost averaged over the samples")
+    families = {f.name: f for f in (w, b, z, a, x, y, c0, ci, c) if bias or f is not b}
+
+    one = widths == (1,) * len(widths)
+
+    def total(index: str, axis: Axis, body: Expr) -> Expr:
+        return substitute(body, {index: affine(0)}) if one else Sum(index, axis, body)
+
+    i = affine("i")
+    out, target = a[last, "j"], y["j"]
+    if cost.term is None:
+        formula: Expr = Call("C", (Vec("j", top, out),))
+    else:
+        formula = total("j", top, cost.term(out, target))
+        if cost.factor is not None:
+            formula = Mul((cost.factor(top), formula))
+    equations = [Equation(c0[()] if c0.indices else Ref("C_0", ()), formula)]
+
+    weighted_sum = total("k", below, w["l", "j", "k"] * a[affine("l") - 1, "k"])
+    equations.append(Equation(z["l", "j"], weighted_sum + b["l", "j"] if bias else weighted_sum, weighted))
+
+    own: dict[str, F.Function] = {f.name: f for f in acts if isinstance(f, F.Function)}
+    if cost.term is not None and isinstance(loss, F.Cost):
+        own |= {}
+    runs, tables = _runs(acts, last, cost.output is not None)
+    for guard, name in runs:
+        lm = next((m for m in F.LAYER_MAPS if m.name == name), None)
+        if lm is not None:
+            rhs = lm.value(lambda q: z["l", q], affine("j"), "p", here)
+        elif name in ("generic", "table"):
+            rhs = Call("g", (z["l", "j"],), 0, affine("l"))
+        elif name == "same":
+            rhs = Call("g", (z["l", "j"],))
+        elif name == "identity":
+            rhs = z["l", "j"]
+        else:
+            rhs = Call(name, (z["l", "j"],))
+        equations.append(Equation(a["l", "j"], rhs, guard))
+    equations.append(Equation(a["l", "j"], x["j"], (equals("l", 0),)))
+    equations.append(Equation(Ref("C", ()), Mul((Div(expr(1), Size(SAMPLES)), Sum("i", SAMPLES, ci[i])))))
+    declared = cost.facts if facts is None else tuple(facts)
+    spec = repr(
+        (
+            str(last),
+            widths,
+            [f if isinstance(f, str) else (f.name, repr(f.value(expr(0)) if f.value else "")) for f in acts],
+            cost.name,
+            bias,
+            declared,
+        )
+    )
+    return System(
+        families,
+        tuple(equations),
+        "C_0",
+        last,
+        widths,
+        own,
+        tables,
+        tuple(read_fact(t, families) for t in declared),
+        ("C", "C_i"),
+        spec,
+    )
+
+
+def _runs(
+    acts: list[Activation], last: Affine, split_last: bool
+) -> tuple[list[tuple[Guard, str]], dict[str, dict[int, str]]]:
+    """One equation for each run of layers that share a formula.
+
+    Elementwise activations that differ by layer share a_j = g^(l)(z_j) with a table of what g^(l) is;
+    a layer map such as softmax is an equation of its own.
+    """
+    maps = {m.name for m in F.LAYER_MAPS}
+    names_ = [f if isinstance(f, str) else f.name for f in acts]
+    if last.value is None:
+        if split_last and names_[0] != names_[-1]:
+            hidden = between(1, "l", last - 1)
+            return [(hidden, names_[0]), ((equals("l", last),), names_[1])], {}
+        return [(between(1, "l", last), names_[0])], {}
+    if split_last and len(names_) == 2 and last.value != 2:
+        names_ = [names_[0]] * (last.value - 1) + [names_[1]]
+    elif len(names_) == 1:
+        names_ = names_ * last.value
+    names_ = names_[-last.value :]
+    pointwise = {n for n in names_ if n not in maps}
+    tables: dict[str, dict[int, str]] = {}
+    if len(pointwise) > 1:
+        tables["g"] = {i + 1: n for i, n in enumerate(names_) if n not in maps}
+        names_ = [n if n in maps else "table" for n in names_]
+    out: list[tuple[Guard, str]] = []
+    start = 0
+    for i in range(1, len(names_) + 1):
+        if i == len(names_) or names_[i] != names_[start]:
+            guard = (equals("l", i),) if start == i - 1 else between(start + 1, "l", i)
+            out.append((guard, names_[start]))
+            start = i
+    return out, tables

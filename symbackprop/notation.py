@@ -1,0 +1,90 @@
+"""How families are written: letters, where the layer goes, first numbers, order of factors, delta.
+
+A notation decides the look only; the mathematics is the network's. Add one as a value in `NOTATIONS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from symbackprop.errors import UnknownNameError, nearest
+from symbackprop.symbols import Role
+
+
+@dataclass(frozen=True)
+class Notation:
+    """One author's way of writing.
+
+    Args:
+        name: How it is asked for.
+        source: Whose it is.
+        brackets: Whether a layer stands in brackets: w^(l), or bare: w^l.
+        layer_first: Whether the layer is set before the nodes (w^l_jk), as the author types it.
+        first: The number of the first node.
+        order: The order of the factors along a chain rule.
+        gradients: Families whose gradient has a letter of its own: {"z": "\\delta"}.
+        letters: LaTeX of a family or generic function that differs from its name.
+        width: `n` one letter for all widths, `n_l` one for each layer, `none` no limits on sums.
+        sample: The letter of a sample.
+        samples: The letter of their number.
+    """
+
+    name: str
+    source: str
+    brackets: bool = True
+    layer_first: bool = False
+    first: int = 0
+    order: tuple[Role, ...] = ("upstream", "slope", "incoming")
+    gradients: Mapping[str, str] = field(default_factory=dict)
+    letters: Mapping[str, str] = field(default_factory=dict)
+    width: str = "n"
+    sample: str = "i"
+    samples: str = "n"
+
+    @property
+    def named(self) -> frozenset[str]:
+        return frozenset(self.gradients)
+
+
+DEEPLIZARD = Notation("deeplizard", "deeplizard, Backpropagation explained, parts 1 to 5")
+
+THREE_BLUE = Notation(
+    "3b1b",
+    "3Blue1Brown, Neural networks, chapter 4: Backpropagation calculus",
+    order=("incoming", "slope", "upstream"),
+    letters={"g": r"\sigma", "C_i": "C_i"},
+    width="n_l",
+)
+
+NIELSEN = Notation(
+    "nielsen",
+    "M. Nielsen, Neural Networks and Deep Learning (2015), chapter 2",
+    brackets=False,
+    layer_first=True,
+    first=1,
+    order=("incoming", "upstream", "slope"),
+    gradients={"z": r"\delta"},
+    letters={"g": r"\sigma", "C_0": "C", "C": r"\overline{C}", "C_i": "C_x"},
+    width="none",
+    sample="x",
+)
+
+NOTATIONS: dict[str, Notation] = {n.name: n for n in (DEEPLIZARD, THREE_BLUE, NIELSEN)}
+
+
+def find_notation(name: str | Notation) -> Notation:
+    """A notation by name.
+
+    >>> find_notation("nielsen").first
+    1
+
+    Raises:
+        UnknownNameError: There is none of that name.
+    """
+    if isinstance(name, Notation):
+        return name
+    try:
+        return NOTATIONS[name]
+    except KeyError:
+        raise UnknownNameError(f"no notation is called {name!r}{nearest(str(name), NOTATIONS)}") from None

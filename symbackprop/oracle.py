@@ -1,0 +1,642 @@
+"""The judge of truth: runs the equations forward on sample networks and differentiates in the arithmetic itself.
+
+It never looks at a rule, and shares no code with the engine that derives. Derivatives come from dual
+numbers v + d*e with e*e = 0, pushed through the equations from the quantity that is varied to the
+quantity above: the total effect through everything downstream, with everything upstream held.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, TypeAlias
+
+from symbackprop.functions import FUNCTIONS
+from symbackprop.indices import Affine, Axis, Guard
+from symbackprop.network import System
+from symbackprop.symbols import (
+    Add,
+    Assign,
+    Call,
+    Compare,
+    D,
+    Delta,
+    Div,
+    Expr,
+    Mul,
+    Num,
+    Param,
+    Partial,
+    Pow,
+    Ref,
+    Size,
+    Sum,
+    Vec,
+    Where,
+    WrittenOut,
+    walk,
+)
+
+Number: TypeAlias = Any
+"""A Fraction, an integer modulo a prime, an interval, or a Dual of one of these."""
+
+Env: TypeAlias = dict[str, int]
+Look: TypeAlias = Callable[[str, tuple[int, ...]], Number]
+Eval: TypeAlias = Callable[[Env, Look], Number]
+
+PRIME = 2**61 - 1
+
+
+class CannotEvaluate(Exception):
+    """A sample falls on a point where an expression has no value; another sample is drawn."""
+
+
+class Dual:
+    """v + d*e with e*e = 0."""
+
+    __slots__ = ("d", "v")
+
+    def __init__(self, v: Number, d: Number) -> None:
+        self.v, self.d = v, d
+
+    def __add__(self, o: Number) -> Dual:
+        return Dual(self.v + o.v, self.d + o.d) if isinstance(o, Dual) else Dual(self.v + o, self.d)
+
+    __radd__ = __add__
+
+    def __mul__(self, o: Number) -> Dual:
+        if isinstance(o, Dual):
+            return Dual(self.v * o.v, self.v * o.d + self.d * o.v)
+        return Dual(self.v * o, self.d * o)
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Dual:
+        return Dual(-self.v, -self.d)
+
+
+class Mod:
+    """An integer modulo the prime 2^61 - 1: exact, and never longer than 61 bits."""
+
+    __slots__ = ("n",)
+
+    def __init__(self, n: int) -> None:
+        self.n = n % PRIME
+
+    @staticmethod
+    def of(x: Number) -> Mod:
+        if isinstance(x, Mod):
+            return x
+        return Mod(x.numerator * pow(x.denominator, -1, PRIME))
+
+    def __add__(self, o: Number) -> Mod:
+        return Mod(self.n + Mod.of(o).n) if not isinstance(o, Dual) else NotImplemented
+
+    __radd__ = __add__
+
+    def __mul__(self, o: Number) -> Mod:
+        return Mod(self.n * Mod.of(o).n) if not isinstance(o, Dual) else NotImplemented
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Mod:
+        return Mod(-self.n)
+
+    def __truediv__(self, o: Number) -> Mod:
+        m = Mod.of(o).n
+        if m == 0:
+            raise CannotEvaluate("division by zero")
+        return Mod(self.n * pow(m, -1, PRIME))
+
+    def __eq__(self, o: object) -> bool:
+        return self.n == Mod.of(o).n
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __str__(self) -> str:
+        return f"{self.n} (mod 2^61-1)"
+
+
+class Intervals:
+    """Rigorous interval arithmetic, from mpmath (which SymPy brings along)."""
+
+    def __init__(self) -> None:
+        from mpmath import iv
+
+        self.iv = iv
+        iv.dps = 30
+
+    def of(self, x: Fraction) -> Number:
+        return self.iv.mpf(x.numerator) / x.denominator
+
+    def exp(self, x: Number) -> Number:
+        return self.iv.exp(x)
+
+    def log(self, x: Number) -> Number:
+        if not x > 0:
+            raise CannotEvaluate("logarithm of a number that is not positive")
+        return self.iv.log(x)
+
+    def sqrt(self, x: Number) -> Number:
+        if not x > 0:
+            raise CannotEvaluate("square root of a number that is not positive")
+        return self.iv.sqrt(x)
+
+    def sin(self, x: Number) -> Number:
+        return self.iv.sin(x)
+
+    def cos(self, x: Number) -> Number:
+        return self.iv.cos(x)
+
+    def erf(self, x: Number) -> Number:
+        """The Taylor series, with its remainder (alternating, terms falling) added as an interval."""
+        if float(abs(x).a) > 9:
+            # 1 - erf(x) < exp(-x^2) for x > 0.
+            tail = self.iv.exp(-x * x)
+            sign = 1 if x > 0 else -1
+            return sign * (1 - tail * self.iv.mpf([0, 1]))
+        term = x
+        total = x
+        n = 0
+        square = x * x
+        while n < 400:
+            n += 1
+            term = -term * square / n
+            piece = term / (2 * n + 1)
+            total = total + piece
+            if n > 2 * float(square.b) and abs(piece).b < self.iv.mpf(10) ** -28:
+                bound = abs(piece)
+                return (total + self.iv.mpf([-bound.b, bound.b])) * 2 / self.iv.sqrt(self.iv.pi)
+        raise CannotEvaluate("erf of a large number")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One network with numbers in all its symbols.
+
+    Args:
+        layers: The number L.
+        widths: n_0, ..., n_L.
+        seed: Draws every datum, each from its own name, so that order does not matter.
+        arithmetic: `exact rationals`, `integers modulo a prime` or `rigorous intervals`.
+        samples: How many samples the mean runs over.
+    """
+
+    layers: int
+    widths: tuple[int, ...]
+    seed: int
+    arithmetic: str
+    samples: int = 3
+
+    def describe(self) -> str:
+        same = len(set(self.widths)) == 1
+        return f"L = {self.layers}, {'every width ' + str(self.widths[0]) if same else 'widths ' + ', '.join(map(str, self.widths))}"
+
+
+class Oracle:
+    """Evaluates expressions on one sample of a system."""
+
+    def __init__(self, system: System, sample: Sample) -> None:
+        self.system, self.sample = system, sample
+        self.intervals = Intervals() if sample.arithmetic == "rigorous intervals" else None
+        self.values: dict[tuple[int, str, tuple[int, ...]], Number] = {}
+        self.partials: dict[tuple[int, str, tuple[int, ...], str, tuple[int, ...]], Number] = {}
+        self.compiled: dict[Expr, Eval] = {}
+        self.polynomials: dict[tuple[str, int | None], list[Fraction]] = {}
+        self.params: dict[str, Number] = {}
+        self.equations: dict[str, list[tuple[list[tuple[str | None, Affine]], Guard, Eval]]] = {}
+        for e in system.equations:
+            formals = [(i.name if i.name not in system.layers.names else None, i) for i in e.lhs.indices]
+            self.equations.setdefault(e.lhs.family, []).append((formals, e.guard, self.compile(e.rhs)))
+        self.standing: Env = dict.fromkeys(system.layers.names, sample.layers)
+        self.current = 0
+
+    # ------------------------------------------------------------ numbers
+
+    def number(self, x: Fraction | int) -> Number:
+        x = Fraction(x)
+        if self.intervals is not None:
+            return self.intervals.of(x)
+        return Mod.of(x) if self.sample.arithmetic == "integers modulo a prime" else x
+
+    def draw(self, *name: object) -> random.Random:
+        return random.Random(repr((self.sample.seed, *name)))
+
+    def rational(self, r: random.Random) -> Fraction:
+        """A small number, not zero; smaller where functions such as exp are in play."""
+        if self.intervals is not None:
+            return Fraction(r.choice((-3, -2, -1, 1, 2, 3)), r.choice((2, 3, 4)))
+        spread = 5
+        return Fraction(r.choice([n for n in range(-spread, spread + 1) if n]), r.choice((1, 1, 2, 3)))
+
+    # ------------------------------------------------------------ quantities
+
+    def look(self, family: str, indices: tuple[int, ...]) -> Number:
+        """The value of one quantity in the current sample of the data."""
+        key = (self.current, family, indices)
+        if key not in self.values:
+            self.values[key] = self.run(family, indices, self.look)
+        return self.values[key]
+
+    def run(self, family: str, indices: tuple[int, ...], look: Look) -> Number:
+        mean = self.system.mean
+        if mean and family == mean[1]:
+            return self.in_sample(indices[0], lambda: look(self.system.cost, ()))
+        found = self.equation(family, indices)
+        return self.datum(family, indices) if found is None else found[1](found[0], look)
+
+    def in_sample(self, i: int, run: Callable[[], Number]) -> Number:
+        before, self.current = self.current, i
+        try:
+            return run()
+        finally:
+            self.current = before
+
+    def equation(self, family: str, indices: tuple[int, ...]) -> tuple[Env, Eval] | None:
+        for formals, guard, rhs in self.equations.get(family, ()):
+            env = dict(self.standing)
+            fits = True
+            for (name, i), value in zip(formals, indices, strict=True):
+                if name is None:
+                    fits = fits and i.evaluate(env) == value
+                else:
+                    env[name] = value
+            if fits and all(c.holds(env) for c in guard):
+                return env, rhs
+        return None
+
+    def datum(self, family: str, indices: tuple[int, ...]) -> Number:
+        """A parameter, an input or a target: drawn at random, within the declared facts."""
+        kind = self.system.family(family).kind
+        sample = self.current if kind in ("input", "target") else 0
+        for fact in self.system.facts:
+            s = fact.lhs
+            if isinstance(s, Sum) and isinstance(s.body, Ref) and s.body.family == family:
+                size = self.width(s.axis, self.standing)
+                (i,) = indices
+                if isinstance(fact.rhs, Num) and i == size - 1:
+                    rest = [self.look(family, (q,)) for q in range(size - 1)]
+                    return sum((-x for x in rest), self.number(fact.rhs.value))
+        r = self.draw(family, indices, sample)
+        if kind == "target" and self.intervals is not None:
+            return self.number(Fraction(r.randint(1, 30), 97))
+        if kind == "derived" or kind == "cost":
+            raise CannotEvaluate(f"no equation for {family}{list(indices)}")
+        return self.number(self.rational(r))
+
+    def width(self, axis: Axis, env: Mapping[str, int]) -> int:
+        if axis.kind == "sample":
+            return self.sample.samples
+        if axis.at is None:
+            return self.draw("size", axis.label).randint(3, 5)
+        return self.sample.widths[axis.at.evaluate(env)]
+
+    def partial(self, top: str, above: tuple[int, ...], bottom: str, below: tuple[int, ...]) -> Number:
+        """d(top)/d(bottom): a dual number put in place of `bottom`, everything downstream computed anew."""
+        key = (self.current, top, above, bottom, below)
+        if key not in self.partials:
+            memo: dict[tuple[int, str, tuple[int, ...]], Number] = {}
+            base = self.current
+            # A parameter is one and the same in all samples; a quantity of the network has one value in each.
+            shared = self.system.family(bottom).kind == "parameter"
+
+            def look(family: str, indices: tuple[int, ...]) -> Number:
+                if family == bottom and indices == below and (shared or self.current == base):
+                    return Dual(self.look(family, indices), self.number(1))
+                at = (self.current, family, indices)
+                if at not in memo:
+                    memo[at] = self.run(family, indices, look)
+                return memo[at]
+
+            out = look(top, above)
+            self.partials[key] = out.d if isinstance(out, Dual) else self.number(0)
+        return self.partials[key]
+
+    # ------------------------------------------------------------ expressions
+
+    def evaluate(self, e: Expr, env: Env) -> Number:
+        return self.compile(e)({**self.standing, **env}, self.look)
+
+    def compile(self, e: Expr) -> Eval:
+        if e not in self.compiled:
+            self.compiled[e] = self._compile(e)
+        return self.compiled[e]
+
+    def _compile(self, e: Expr) -> Eval:
+        match e:
+            case Num(v):
+                number = self.number(v)
+                return lambda env, look: number
+            case Param(name):
+                return lambda env, look: self.param(name)
+            case Size(axis):
+                return lambda env, look: self.number(self.width(axis, env))
+            case Ref(family, indices):
+                return lambda env, look: look(family, tuple(i.evaluate(env) for i in indices))
+            case Add(terms):
+                ts = [self.compile(t) for t in terms]
+                return lambda env, look: _total([t(env, look) for t in ts])
+            case Mul(factors):
+                fs = [self.compile(f) for f in factors]
+
+                def multiply(env: Env, look: Look) -> Number:
+                    out = fs[0](env, look)
+                    for f in fs[1:]:
+                        out = times(out, f(env, look))
+                    return out
+
+                return multiply
+            case Div(top, bottom):
+                t, b = self.compile(top), self.compile(bottom)
+                return lambda env, look: times(t(env, look), self.inverse(b(env, look)))
+            case Pow(base, exponent):
+                return self._power(base, exponent)
+            case Sum(index, axis, body, guard):
+                return self._sum(index, axis, body, guard)
+            case WrittenOut(s):
+                return self.compile(s)
+            case Delta(left, right):
+                return lambda env, look: self.number(int(left.evaluate(env) == right.evaluate(env)))
+            case Call():
+                return self._call(e)
+            case Where(condition, then, other):
+                assert isinstance(condition, Compare)
+                test, a, b = self._compare(condition), self.compile(then), self.compile(other)
+                return lambda env, look: a(env, look) if test(env, look) else b(env, look)
+            case Partial(top, bottom, direct):
+                return self._partial(top, bottom, direct)
+            case D(body, variable, total):
+                return self._derivative(body, variable, total)
+            case Assign(_, value):
+                return self.compile(value)
+            case Vec():
+                raise CannotEvaluate("an array has no single value")
+        raise TypeError(f"no way to evaluate {type(e).__name__}")
+
+    def _sum(self, index: str, axis: Axis, body: Expr, guard: Guard) -> Eval:
+        inner = self.compile(body)
+
+        def add(env: Env, look: Look) -> Number:
+            if axis.kind == "recursion":
+                first = axis.first.evaluate(env)
+                last = axis.last.evaluate(env) if axis.last is not None else self.sample.layers
+                values = range(first, last + 1)
+            else:
+                values = range(self.width(axis, env))
+            envs = ({**env, index: i} for i in values)
+            return _total([inner(v, look) for v in envs if all(c.holds(v) for c in guard)] or [self.number(0)])
+
+        return add
+
+    def _power(self, base: Expr, exponent: Expr) -> Eval:
+        b = self.compile(base)
+        if isinstance(exponent, Num) and exponent.value.denominator == 1:
+            n = int(exponent.value)
+
+            def power(env: Env, look: Look) -> Number:
+                x = b(env, look)
+                if n < 0:
+                    x = self.inverse(x)
+                out = self.number(1)
+                for _ in range(abs(n)):
+                    out = times(out, x)
+                return out
+
+            return power
+        x = self.compile(exponent)
+        return lambda env, look: self.elementary("exp", times(x(env, look), self.elementary("log", b(env, look))))
+
+    def _compare(self, c: Compare) -> Callable[[Env, Look], bool]:
+        left, right = self.compile(c.left), self.compile(c.right)
+
+        def test(env: Env, look: Look) -> bool:
+            d = _value(plus(left(env, look), -right(env, look)))
+            if isinstance(d, Mod):
+                raise CannotEvaluate("no order modulo a prime")
+            outcome = {"<": d < 0, "<=": d <= 0, ">": d > 0, ">=": d >= 0}.get(c.op)
+            if outcome is None or (self.intervals is None and d == 0):
+                raise CannotEvaluate("on the boundary between two cases")
+            return bool(outcome)
+
+        return test
+
+    def _call(self, e: Call) -> Eval:
+        if any(isinstance(a, Vec) for a in e.arguments):
+            return self._generic_cost(e)
+        (argument,) = (self.compile(a) for a in e.arguments)
+
+        def apply(env: Env, look: Look) -> Number:
+            layer = e.at.evaluate(env) if e.at is not None else None
+            z = argument(env, look)
+            for _ in range(e.order):
+                z = Dual(z, self.number(1))
+            out = self.function(e.function, layer, z)
+            for _ in range(e.order):
+                out = out.d if isinstance(out, Dual) else self.number(0)
+            return out
+
+        return apply
+
+    def function(self, name: str, layer: int | None, z: Number) -> Number:
+        table = self.system.tables.get(name)
+        if table is not None and layer is not None and table.get(layer, "generic") not in ("generic", "same"):
+            name = table[layer]
+        own = self.system.function(name)
+        if own is None:
+            return self.polynomial(name, layer, z)
+        if own.value is None:
+            return self.elementary(name, z)
+        return self.compile(own.value(Ref("#z", ())))(dict(self.standing), lambda family, indices: z)
+
+    def polynomial(self, name: str, layer: int | None, z: Number) -> Number:
+        """A generic function: a cubic with random coefficients, its own for each layer."""
+        key = (name, layer)
+        if key not in self.polynomials:
+            r = self.draw("polynomial", name, layer)
+            self.polynomials[key] = [self.number(self.rational(r)) for _ in range(4)]
+        c = self.polynomials[key]
+        return c[0] + z * (c[1] + z * (c[2] + z * c[3]))
+
+    def _generic_cost(self, e: Call) -> Eval:
+        """A generic function of a whole array: a random quadratic form plus cubes, so that no symmetry helps."""
+        (vector,) = e.arguments
+        assert isinstance(vector, Vec)
+        entry = self.compile(vector.body)
+
+        def apply(env: Env, look: Look) -> Number:
+            n = self.width(vector.axis, env)
+            xs = [entry({**env, vector.index: i}, look) for i in range(n)]
+            out = self.number(0)
+            for i, x in enumerate(xs):
+                for k, y in enumerate(xs[: i + 1]):
+                    out = out + x * y * self.number(self.rational(self.draw(e.function, i, k)))
+                out = out + x * x * x * self.number(self.rational(self.draw(e.function, i)))
+            return out
+
+        return apply
+
+    def elementary(self, name: str, z: Number) -> Number:
+        """An elementary function, with its derivative on dual numbers."""
+        if isinstance(z, Dual):
+            v = self.elementary(name, z.v)
+            return Dual(v, z.d * self.slope(name, z.v, v))
+        if name in ("abs", "sign"):
+            if isinstance(z, Mod) or not (z > 0 or z < 0):
+                raise CannotEvaluate("on a kink")
+            sign = 1 if z > 0 else -1
+            return z * sign if name == "abs" else self.number(sign)
+        if self.intervals is None:
+            raise CannotEvaluate(f"{name} has no rational values")
+        return getattr(self.intervals, name)(z)
+
+    def slope(self, name: str, z: Number, v: Number) -> Number:
+        match name:
+            case "exp":
+                return v
+            case "log":
+                return self.inverse(z)
+            case "sqrt":
+                return self.inverse(2 * v)
+            case "abs":
+                return self.elementary("sign", z)
+            case "sign":
+                return self.number(0)
+            case "sin":
+                return self.elementary("cos", z)
+            case "cos":
+                return -self.elementary("sin", z)
+            case "erf":
+                pi = self.param("pi")
+                return 2 * self.inverse(self.elementary("sqrt", pi)) * self.elementary("exp", -(z * z))
+        raise CannotEvaluate(f"no derivative of {name} is known here")
+
+    def inverse(self, x: Number) -> Number:
+        if isinstance(x, Dual):
+            v = self.inverse(x.v)
+            return Dual(v, -(v * v) * x.d)
+        if self.intervals is not None:
+            if not (x > 0 or x < 0):
+                raise CannotEvaluate("division by zero")
+            return 1 / x
+        if x == 0:
+            raise CannotEvaluate("division by zero")
+        return self.number(1) / x
+
+    def param(self, name: str) -> Number:
+        if name not in self.params:
+            if name == "pi" and self.intervals is not None:
+                self.params[name] = self.intervals.iv.pi
+            else:
+                self.params[name] = self.number(self.rational(self.draw("param", name)))
+        return self.params[name]
+
+    def _partial(self, top: Ref, bottom: Expr, direct: bool) -> Eval:
+        if not isinstance(bottom, Ref):
+            raise CannotEvaluate("an array has no single value")
+        if direct:
+            return self._derivative(top, bottom, False, through=True)
+
+        def value(env: Env, look: Look) -> Number:
+            above = tuple(i.evaluate(env) for i in top.indices)
+            below = tuple(i.evaluate(env) for i in bottom.indices)
+            mean = self.system.mean
+            if mean and top.family == mean[1]:
+                return self.in_sample(above[0], lambda: self.partial(self.system.cost, (), bottom.family, below))
+            return self.partial(top.family, above, bottom.family, below)
+
+        return value
+
+    def _derivative(self, body: Expr, variable: Ref, total: bool, through: bool = False) -> Eval:
+        """d(body)/d(variable) with all other quantities held; `through` opens the equation of `body` itself."""
+        inner = self.compile(body)
+
+        def value(env: Env, look: Look) -> Number:
+            below = tuple(i.evaluate(env) for i in variable.indices)
+
+            def varied(family: str, indices: tuple[int, ...]) -> Number:
+                if family == variable.family and indices == below:
+                    return Dual(self.look(family, indices), self.number(1))
+                if total:
+                    return Dual(self.look(family, indices), self.total(family, indices, variable.family, below))
+                return self.look(family, indices)
+
+            if through:
+                assert isinstance(body, Ref)
+                indices = tuple(i.evaluate(env) for i in body.indices)
+                found = self.equation(body.family, indices)
+                out = found[1](found[0], varied) if found is not None else self.number(0)
+            else:
+                out = inner(env, varied)
+            return out.d if isinstance(out, Dual) else self.number(0)
+
+        return value
+
+    def total(self, family: str, indices: tuple[int, ...], bottom: str, below: tuple[int, ...]) -> Number:
+        mean = self.system.mean
+        if mean and family == mean[1]:
+            return self.in_sample(indices[0], lambda: self.partial(self.system.cost, (), bottom, below))
+        return self.partial(family, indices, bottom, below)
+
+    # ------------------------------------------------------------ comparing
+
+    def agree(self, a: Number, b: Number) -> bool:
+        """Whether two values are equal: exactly, or as intervals that meet and are both narrow."""
+        if self.intervals is None:
+            return bool(a == b)
+        d = a + -b
+        scale = max(1.0, float(abs(a).b), float(abs(b).b))
+        if float(d.b) - float(d.a) > 1e-15 * scale:
+            raise CannotEvaluate("the intervals are too wide")
+        return bool(d.a <= 0 <= d.b)
+
+
+def _total(values: list[Number]) -> Number:
+    out = values[0]
+    for v in values[1:]:
+        out = plus(out, v)
+    return out
+
+
+def plus(a: Number, b: Number) -> Number:
+    """The sum; a Dual takes the lead, since an interval does not know how to add one."""
+    return b + a if isinstance(b, Dual) and not isinstance(a, Dual) else a + b
+
+
+def times(a: Number, b: Number) -> Number:
+    return b * a if isinstance(b, Dual) and not isinstance(a, Dual) else a * b
+
+
+def _value(x: Number) -> Number:
+    while isinstance(x, Dual):
+        x = x.v
+    return x
+
+
+def transcendental(system: System, expressions: Iterable[Expr] = ()) -> bool:
+    """Whether evaluating the system needs more than rational arithmetic."""
+    stack = [e.rhs for e in system.equations] + list(expressions)
+    seen: set[str] = set()
+    while stack:
+        for _, p in walk(stack.pop()):
+            if isinstance(p, Param) and p.name == "pi":
+                return True
+            if isinstance(p, Pow) and not (isinstance(p.exponent, Num) and p.exponent.value.denominator == 1):
+                return True
+            if not isinstance(p, Call):
+                continue
+            for name in (p.function, *system.tables.get(p.function, {}).values()):
+                if name in seen:
+                    continue
+                seen.add(name)
+                f = system.function(name)
+                if f is None or name in ("abs", "sign"):
+                    continue
+                if f.value is None:
+                    return True
+                stack.append(f.value(Param("z")))
+    return False
+
+
+__all__ = ["FUNCTIONS", "CannotEvaluate", "Dual", "Intervals", "Mod", "Oracle", "Sample", "transcendental"]

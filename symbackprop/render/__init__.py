@@ -1,0 +1,1 @@
+"""From a derivation to LaTeX, Markdown, HTML, text and JSON."""

@@ -1,0 +1,114 @@
+"""Expressions as LaTeX, in the dialect that KaTeX, MathJax and amsmath all accept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from symbackprop.indices import Affine
+from symbackprop.render.printer import Printer
+from symbackprop.symbols import Role
+
+COMPARE = {"<": "<", "<=": r"\le", ">": ">", ">=": r"\ge", "==": "=", "!=": r"\ne"}
+
+
+@dataclass(frozen=True)
+class Latex(Printer):
+    """The LaTeX printer."""
+
+    def number(self, value: Fraction) -> str:
+        if value.denominator == 1:
+            return str(value.numerator)
+        sign = "-" if value < 0 else ""
+        return rf"{sign}\frac{{{abs(value.numerator)}}}{{{value.denominator}}}"
+
+    def letter(self, latex: str) -> str:
+        head, _, sub = latex.partition("_")
+        return latex if not sub or len(sub) == 1 or latex.startswith("\\") else f"{head}_{{{sub}}}"
+
+    def indexed(self, letter: str, sub: str, sup: str, primes: int = 0) -> str:
+        low = f"_{{{sub}}}" if len(sub) > 1 else f"_{sub}" if sub else ""
+        high = f"^{{{sup}}}" if len(sup) > 1 else f"^{sup}" if sup else ""
+        prime = "'" * primes
+        return letter + (prime + high + low if self.notation.layer_first or primes else low + high)
+
+    def fraction(self, top: str, bottom: str) -> str:
+        return rf"\frac{{{top}}}{{{bottom}}}"
+
+    def derivative(self, top: str, bottom: str) -> str:
+        return rf"\frac{{\partial {top}}}{{\partial {bottom}}}"
+
+    def operator(self, bottom: str, body: str) -> str:
+        return rf"\frac{{\partial}}{{\partial {bottom}}} {body}"
+
+    def bracket(self, inner: str) -> str:
+        return rf"\left({inner}\right)"
+
+    def times(self, factors: list[tuple[str, bool]]) -> str:
+        out = ""
+        for n, (text, _) in enumerate(factors):
+            if n == 0:
+                out = text
+                continue
+            if factors[n - 1][1]:
+                # A number stands close before what it multiplies, with a dot where another number would follow.
+                out += rf" \cdot {text}" if text[0].isdigit() else f" {text}" if text[0].isalpha() else text
+            else:
+                out += rf" \cdot {text}" if text[0].isdigit() and out[-1].isdigit() else rf"\, {text}"
+        return out
+
+    def minus(self) -> str:
+        return "-"
+
+    def sigma(self, index: str, low: str, high: str, body: str) -> str:
+        limits = rf"_{{{index}={low}}}^{{{high}}}" if low else f"_{{{index}}}" if len(index) > 1 else f"_{index}"
+        return rf"\sum{limits} {body}"
+
+    def power(self, base: str, exponent: str) -> str:
+        base = f"{{{base}}}" if "^" in base and not base.startswith((r"\left", r"\lvert")) else base
+        return f"{base}^{exponent}" if len(exponent) == 1 else f"{base}^{{{exponent}}}"
+
+    def apply(self, name: str, argument: str) -> str:
+        return rf"{name}\left({argument}\right)"
+
+    def where(self, condition: str, then: str, other: str) -> str:
+        return rf"\begin{{cases}} {then} & \text{{if }} {condition} \\ {other} & \text{{otherwise}} \end{{cases}}"
+
+    def compare(self, op: str) -> str:
+        return COMPARE[op]
+
+    def dots(self) -> str:
+        return r"\cdots"
+
+    def array(self, index: str, low: str, high: str, body: str) -> str:
+        return rf"\left({body}\right)_{{{index}={low},\ldots,{high}}}" if low else rf"\left({body}\right)_{{{index}}}"
+
+    def holding(self, body: str) -> str:
+        return rf"\left.{body}\right|_{{\text{{direct}}}}"
+
+    def mark(self, body: str, role: Role) -> str:
+        return rf"\textcolor{{{role}}}{{{body}}}"
+
+    def arrow(self) -> str:
+        return r"\leftarrow"
+
+    def absolute(self, body: str) -> str:
+        return rf"\left\lvert {body} \right\rvert"
+
+    def root(self, body: str) -> str:
+        return rf"\sqrt{{{body}}}"
+
+    def function_name(self, latex: str, text: str) -> str:
+        return latex
+
+
+@dataclass(frozen=True)
+class WebLatex(Latex):
+    """LaTeX for the HTML page: roles are classes, so that the page's style sheet colours them."""
+
+    def mark(self, body: str, role: Role) -> str:
+        return rf"\htmlClass{{{role}}}{{{body}}}"
+
+
+def latex_affine(a: Affine) -> str:
+    return str(a)

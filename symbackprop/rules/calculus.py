@@ -1,0 +1,256 @@
+"""Rules for the operator d/du: each takes one step through the head it stands before."""
+
+from __future__ import annotations
+
+from symbackprop.functions import FUNCTIONS
+from symbackprop.indices import contradicts, equals, implies
+from symbackprop.rules.base import Context, rule
+from symbackprop.rules.graph import reaches
+from symbackprop.symbols import (
+    ONE,
+    ZERO,
+    Add,
+    Call,
+    D,
+    Delta,
+    Div,
+    Expr,
+    Mul,
+    Num,
+    Partial,
+    Pow,
+    Ref,
+    Sum,
+    Where,
+    WrittenOut,
+    expr,
+    names,
+    rename_bound,
+    walk,
+)
+
+
+def depends(e: Expr, d: D, context: Context) -> bool:
+    """Whether `e` may change with the variable: directly, or for a total derivative through the equations."""
+    u = d.variable
+    for _, p in walk(e):
+        if isinstance(p, Ref):
+            if p.family == u.family and not apart_in_recursion(p, u, context):
+                return True
+            if d.total and p.family != u.family and reaches(context.system, u.family, p.family):
+                return True
+            mean = context.system.mean
+            if d.total and mean and p.family == mean[1] and reaches(context.system, u.family, context.system.cost):
+                return True
+    return False
+
+
+def apart_in_recursion(a: Ref, b: Ref, context: Context) -> bool:
+    """Whether two quantities of one family lie in layers that cannot be the same."""
+    axes = context.system.family(a.family).axes
+    pairs = [(i, j) for x, i, j in zip(axes, a.indices, b.indices, strict=True) if x.kind == "recursion"]
+    return any(contradicts(context.constraints, equals(i, j)) for i, j in pairs)
+
+
+CALCULUS = "differential calculus of one variable"
+
+
+@rule("constant", statement=r"\frac{\partial c}{\partial u} = 0", source=CALCULUS, trivial=True)
+def constant(e: Expr, context: Context) -> Expr | None:
+    """What contains no quantity of u's family in a layer that could be u's does not depend on u."""
+    return ZERO if isinstance(e, D) and not depends(e.body, e, context) else None
+
+
+@rule(
+    "same symbol or not",
+    statement=r"\frac{\partial u_i}{\partial u_j} = \delta_{ij}",
+    source="the entries of an array vary independently",
+)
+def own_variable(e: Expr, context: Context) -> Expr | None:
+    """A Kronecker delta for each pair of node indices that are not written alike.
+
+    Deltas exist only where the layers are equal: a_j^(l) and a_k^(l-1) count nodes of different layers.
+    """
+    if not isinstance(e, D) or not isinstance(e.body, Ref) or e.body.family != e.variable.family:
+        return None
+    deltas: list[Expr] = []
+    for axis, i, j in zip(context.system.axes(e.body), e.body.indices, e.variable.indices, strict=True):
+        if i == j or context.system.size(axis) == 1:
+            continue
+        if axis.kind == "recursion":
+            if not implies(context.constraints, equals(i, j)):
+                return None
+        elif i.value is not None and j.value is not None:
+            return ZERO
+        else:
+            deltas.append(Delta(i, j, axis))
+    return ONE if not deltas else deltas[0] if len(deltas) == 1 else Mul(tuple(deltas))
+
+
+@rule(
+    "chain rule for a quantity",
+    statement=r"\frac{\mathrm d v}{\mathrm d u} = \frac{\partial v}{\partial u}",
+    source="definition of the total derivative",
+    trivial=True,
+)
+def total_quantity(e: Expr, context: Context) -> Expr | None:
+    """Under a total derivative, another quantity stands with its own derivative by u."""
+    if isinstance(e, D) and e.total and isinstance(e.body, Ref) and e.body.family != e.variable.family:
+        return Partial(e.body, e.variable)
+    return None
+
+
+@rule("sum rule", statement=r"(f+g)' = f' + g'", source=CALCULUS)
+def sum_rule(e: Expr, context: Context) -> Expr | None:
+    if isinstance(e, D) and isinstance(e.body, Add):
+        return Add(tuple(D(t, e.variable, e.total) for t in e.body.terms))
+    return None
+
+
+@rule(
+    "differentiate term by term",
+    statement=r"\frac{\partial}{\partial u}\sum_j f_j = \sum_j \frac{\partial f_j}{\partial u}",
+    source=CALCULUS,
+)
+def term_by_term(e: Expr, context: Context) -> Expr | None:
+    """The summed index is renamed first if u carries the same letter."""
+    if not isinstance(e, D):
+        return None
+    s = e.body.sum if isinstance(e.body, WrittenOut) else e.body
+    if not isinstance(s, Sum):
+        return None
+    s = rename_bound(s, names(e.variable))
+    return Sum(s.index, s.axis, D(s.body, e.variable, e.total), s.guard)
+
+
+@rule("constant factor", statement=r"(c f)' = c f'", source=CALCULUS)
+def constant_factor(e: Expr, context: Context) -> Expr | None:
+    if not isinstance(e, D):
+        return None
+    if isinstance(e.body, Mul):
+        fixed = [f for f in e.body.factors if not depends(f, e, context)]
+        moving = [f for f in e.body.factors if depends(f, e, context)]
+        if fixed and moving:
+            inner = moving[0] if len(moving) == 1 else Mul(tuple(moving))
+            return Mul((*fixed, D(inner, e.variable, e.total)))
+    if isinstance(e.body, Div) and not depends(e.body.bottom, e, context):
+        return Div(D(e.body.top, e.variable, e.total), e.body.bottom)
+    return None
+
+
+@rule("product rule", statement=r"(fg)' = f'g + fg'", source=CALCULUS)
+def product_rule(e: Expr, context: Context) -> Expr | None:
+    if not isinstance(e, D) or not isinstance(e.body, Mul):
+        return None
+    f = e.body.factors
+    terms = [
+        Mul((*f[:i], D(f[i], e.variable, e.total), *f[i + 1 :])) for i in range(len(f)) if depends(f[i], e, context)
+    ]
+    return Add(tuple(terms)) if len(terms) > 1 else None
+
+
+@rule("quotient rule", statement=r"\left(\frac fg\right)' = \frac{f'}{g} - \frac fg\,\frac{g'}{g}", source=CALCULUS)
+def quotient_rule(e: Expr, context: Context) -> Expr | None:
+    """Written with f/g kept whole, so that a quotient that has a name is seen again in the derivative."""
+    if not isinstance(e, D) or not isinstance(e.body, Div) or not depends(e.body.bottom, e, context):
+        return None
+    f, g = e.body.top, e.body.bottom
+    slip = Mul((e.body, Div(D(g, e.variable, e.total), g)))
+    if not depends(f, e, context):
+        return -slip
+    return Add((Div(D(f, e.variable, e.total), g), -slip))
+
+
+@rule("power rule", statement=r"(f^n)' = n f^{n-1} f'", source=CALCULUS)
+def power_rule(e: Expr, context: Context) -> Expr | None:
+    """For a constant exponent."""
+    if not isinstance(e, D) or not isinstance(e.body, Pow) or depends(e.body.exponent, e, context):
+        return None
+    f, n = e.body.base, e.body.exponent
+    inner = D(f, e.variable, e.total)
+    if isinstance(n, Num):
+        lowered = f if n.value == 2 else Pow(f, Num(n.value - 1))
+        return Mul((n, lowered, inner)) if n.value != 1 else inner
+    return Mul((n, Pow(f, n - 1), inner))
+
+
+@rule("derivative of the outer function", statement=r"(f(g))' = f'(g)\,g'", source=CALCULUS)
+def outer_function(e: Expr, context: Context) -> Expr | None:
+    """f' stays a function of its own: g'(z_j) for an activation, whatever it is."""
+    if not isinstance(e, D) or not isinstance(e.body, Call) or len(e.body.arguments) != 1:
+        return None
+    f = e.body
+    (z,) = f.arguments
+    if not depends(z, e, context):
+        return None
+    return Mul((Call(f.function, f.arguments, f.order + 1, f.at), D(z, e.variable, e.total)))
+
+
+@rule(
+    "slope of the activation",
+    statement=r"g'(z) = \text{the derivative of } g \text{ at } z",
+    source="the definition of g",
+)
+def slope(e: Expr, context: Context) -> Expr | None:
+    """Write out f'(z) where f is known; a generic g' stays as it is."""
+    if not isinstance(e, Call) or e.order != 1 or len(e.arguments) != 1:
+        return None
+    f = context.system.function(e.function)
+    if f is None or (f.rule and f.name in FUNCTIONS):
+        return None
+    (z,) = e.arguments
+    return f.slope(z, Call(e.function, e.arguments, 0, e.at))
+
+
+@rule("derivative of an elementary function", statement=r"\exp' = \exp,\quad \ln' x = 1/x,\ \ldots", source=CALCULUS)
+def elementary(e: Expr, context: Context) -> Expr | None:
+    if not isinstance(e, Call) or e.order != 1 or len(e.arguments) != 1:
+        return None
+    f = FUNCTIONS.get(e.function)
+    if f is None or not f.rule:
+        return None
+    (z,) = e.arguments
+    return f.slope(z, Call(e.function, e.arguments, 0, e.at))
+
+
+@rule("look up the activation", statement=r"g^{(2)} = \sigma", source="the list of activations")
+def look_up(e: Expr, context: Context) -> Expr | None:
+    """Which function g^(l) is, once l is a number."""
+    if not isinstance(e, Call) or e.at is None or e.at.value is None:
+        return None
+    name = context.system.tables.get(e.function, {}).get(e.at.value)
+    if name is None or name == "generic":
+        return None
+    if name == "identity":
+        return e.arguments[0] if e.order == 0 else ONE
+    return Call(name, e.arguments, e.order)
+
+
+@rule(
+    "case by case",
+    statement=r"\left(\begin{cases} f \\ g \end{cases}\right)' = \begin{cases} f' \\ g' \end{cases}",
+    source=CALCULUS,
+)
+def cases(e: Expr, context: Context) -> Expr | None:
+    """Inside each case; on the boundary the case that is written there counts."""
+    if isinstance(e, D) and isinstance(e.body, Where):
+        w = e.body
+        return Where(w.condition, D(w.then, e.variable, e.total), D(w.other, e.variable, e.total))
+    return None
+
+
+DERIVATIVE_RULES = (
+    "constant",
+    "same symbol or not",
+    "chain rule for a quantity",
+    "sum rule",
+    "differentiate term by term",
+    "constant factor",
+    "product rule",
+    "quotient rule",
+    "power rule",
+    "case by case",
+    "derivative of the outer function",
+)
+
+__all__ = ["DERIVATIVE_RULES", "constant", "depends", "expr", "slope"]

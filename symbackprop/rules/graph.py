@@ -1,0 +1,354 @@
+"""Rules that read the graph of equations: the chain rule, definitions, the composition C(a(z(w)))."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from symbackprop.indices import Affine, Axis, Constraint, Guard, affine, equals, fresh, implies, satisfiable
+from symbackprop.network import Equation, System
+from symbackprop.rules.base import Context, rule
+from symbackprop.symbols import (
+    Add,
+    Call,
+    D,
+    Expr,
+    Mul,
+    Partial,
+    Ref,
+    Role,
+    Sum,
+    Vec,
+    bound,
+    families,
+    names,
+    substitute,
+    walk,
+)
+
+
+@dataclass(frozen=True)
+class Use:
+    """One equation whose right side contains a quantity.
+
+    Args:
+        equation: The equation with its recursion indices solved and its node indices as far as they are fixed.
+        condition: Where this use exists at all.
+        free: The node indices of the left side that stay free, with their positions.
+    """
+
+    equation: Equation
+    condition: Guard
+    free: tuple[str, ...]
+
+
+@lru_cache(maxsize=512)
+def reaches(system: System, source: str, target: str) -> bool:
+    """Whether a quantity of `source` occurs, directly or not, in the definition of one of `target`."""
+    seen, stack = set(), [source]
+    while stack:
+        f = stack.pop()
+        for e in system.equations:
+            if f in families(e.rhs) and e.lhs.family not in seen:
+                seen.add(e.lhs.family)
+                stack.append(e.lhs.family)
+        if system.mean and f == system.cost:  # the summand of the mean is the cost of one sample
+            stack += [system.mean[1]] * (system.mean[1] not in seen)
+            seen.add(system.mean[1])
+    return target in seen
+
+
+def occurrences(e: Expr, family: str) -> Iterator[Ref]:
+    for _, p in walk(e):
+        if isinstance(p, Ref) and p.family == family:
+            yield p
+
+
+def solve(r: Ref, u: Ref, equation: Equation, system: System) -> tuple[dict[str, Affine], Guard] | None:
+    """Values of the equation's recursion indices at which its occurrence `r` can be `u`, and what else must hold."""
+    formals = {i.name for i in equation.lhs.indices if i.name is not None}
+    mapping: dict[str, Affine] = {}
+    conditions: list[Constraint] = []
+    for axis, ri, ui in zip(system.family(r.family).axes, r.indices, u.indices, strict=True):
+        if axis.kind != "recursion":
+            continue
+        ri = ri.substitute(mapping)
+        unknown = next((n for n, c in ri.terms if n in formals and n not in mapping and abs(c) == 1), None)
+        if unknown is None:
+            conditions.append(equals(ri, ui))
+            continue
+        c = dict(ri.terms)[unknown]
+        mapping[unknown] = (ui - (ri - Affine(((unknown, c),)))) * c
+    return mapping, tuple(conditions)
+
+
+def uses(system: System, u: Ref, assume: Guard, top: str) -> list[Use]:
+    """Every equation that contains `u` somewhere in its range and leads on to `top`."""
+    out: list[Use] = []
+    for e in system.equations:
+        v = e.lhs.family
+        if u.family not in families(e.rhs) or not (v == top or reaches(system, v, top)):
+            continue
+        taken = names(u) | {n for c in assume for n in c.expr.names}
+        e = _apart(e, system.family(v).axes, taken)
+        solutions: dict[tuple[tuple[tuple[str, Affine], ...], Guard], list[Ref]] = {}
+        for r in occurrences(e.rhs, u.family):
+            solved = solve(r, u, e, system)
+            if solved is None:
+                continue
+            mapping, conditions = solved
+            solutions.setdefault((tuple(sorted(mapping.items())), conditions), []).append(r)
+        for (items, conditions), refs in solutions.items():
+            mapping = dict(items)
+            fixed, guard = _solve_guard((*e.guard, *system.range_of(e.lhs), *conditions), mapping, e.lhs)
+            mapping |= fixed | _fixed_nodes(refs, u, e, system)
+            lhs = Ref(v, tuple(i.substitute(mapping) for i in e.lhs.indices))
+            free: list[str] = []
+            for axis, i in zip(system.axes(lhs), lhs.indices, strict=True):
+                if i.name is None or i.name not in names(e.lhs) or i.name in mapping or i.name in free:
+                    continue
+                if system.size(axis) == 1:
+                    mapping[i.name] = affine(0)
+                else:
+                    free.append(i.name)
+            guard = tuple(dict.fromkeys(c.substitute(mapping) for c in guard))
+            guard = tuple(c for c in guard if not implies((*system.standing, *assume), c))
+            if not satisfiable((*system.standing, *assume, *guard)):
+                continue
+            inside = tuple(c for c in guard if c.expr.names & set(free))
+            condition = tuple(c for c in guard if c not in inside)
+            full = Equation(substitute_ref(e.lhs, mapping), substitute(e.rhs, mapping), inside)
+            out.append(Use(full, condition, tuple(free)))
+    return out
+
+
+def _solve_guard(guard: Guard, mapping: dict[str, Affine], lhs: Ref) -> tuple[dict[str, Affine], Guard]:
+    """Formal indices that an equation in the guard fixes (l = 0), and what of the guard remains."""
+    formals = names(lhs) - mapping.keys()
+    fixed: dict[str, Affine] = {}
+    rest: list[Constraint] = []
+    for c in guard:
+        c = c.substitute(mapping).substitute(fixed)
+        unknown = next((n for n, k in c.expr.terms if c.equal and n in formals and n not in fixed and abs(k) == 1), None)
+        if unknown is None:
+            rest.append(c)
+        else:
+            k = dict(c.expr.terms)[unknown]
+            fixed[unknown] = (c.expr - Affine(((unknown, k),))) * -k
+    return fixed, tuple(c.substitute(fixed) for c in rest)
+
+
+def substitute_ref(r: Ref, mapping: dict[str, Affine]) -> Ref:
+    return Ref(r.family, tuple(i.substitute(mapping) for i in r.indices))
+
+
+def _apart(e: Equation, axes: tuple[Axis, ...], taken: frozenset[str] | set[str]) -> Equation:
+    """The equation with its formal indices renamed away from `taken`, where they would collide."""
+    mapping: dict[str, Affine] = {}
+    used = set(taken) | names(e.lhs) | names(e.rhs) | bound(e.rhs)
+    for axis, i in zip(axes, e.lhs.indices, strict=True):
+        if i.name is not None and i.name in taken:
+            # A layer is solved for and vanishes; a node that stays is summed, so it gets a readable letter.
+            new = i.name + "'" if axis.kind == "recursion" else fresh("p", used)
+            used.add(new)
+            mapping[i.name] = affine(new)
+    if not mapping:
+        return e
+    lhs = substitute(e.lhs, mapping)
+    assert isinstance(lhs, Ref)
+    return Equation(lhs, substitute(e.rhs, mapping), tuple(c.substitute(mapping) for c in e.guard))
+
+
+def _fixed_nodes(refs: list[Ref], u: Ref, e: Equation, system: System) -> dict[str, Affine]:
+    """Node indices of the left side that every occurrence forces to one value: w_jk enters only z_j."""
+    kinds = {i.name: a.kind for i, a in zip(e.lhs.indices, system.family(e.lhs.family).axes, strict=True)}
+    out: dict[str, Affine] | None = None
+    for r in refs:
+        here = {
+            ri.name: ui
+            for ri, ui in zip(r.indices, u.indices, strict=True)
+            if ri.name is not None and kinds.get(ri.name) not in (None, "recursion")
+        }
+        out = here if out is None else {n: a for n, a in out.items() if here.get(n) == a}
+    return out or {}
+
+
+def crosses(system: System, u: Ref, v: Ref) -> bool:
+    """Whether the step from u to v leaves the layer (or time) of u."""
+
+    def recursion(r: Ref) -> list[Affine]:
+        return [i for a, i in zip(system.family(r.family).axes, r.indices, strict=True) if a.kind == "recursion"]
+
+    return recursion(u) != recursion(v)
+
+
+def edge_role(system: System, u: Ref, v: Ref) -> Role:
+    """What the factor dv/du is to a reader: the local slope of a layer, or what comes in from below."""
+    return "slope" if system.family(u.family).kind == "derived" and not crosses(system, u, v) else "incoming"
+
+
+def undecided(context: Context, u: Ref, top: Ref) -> Guard | None:
+    """The first condition that the chain rule for d(top)/du would have to split on, if any."""
+    for use in uses(context.system, u, context.assume, top.family):
+        if use.condition:
+            return use.condition
+    return None
+
+
+@rule(
+    "chain rule",
+    statement=r"\frac{\partial C}{\partial u} = \sum_{v \text{ uses } u} \frac{\partial C}{\partial v}\,\frac{\partial v}{\partial u}",
+    source="multivariate chain rule along the graph of equations; Rumelhart, Hinton & Williams (1986)",
+)
+def chain_rule(e: Expr, context: Context) -> Expr | None:
+    """One factor pair for each equation that uses u, summed over that equation's own indices.
+
+    An index of v that u itself fixes is not summed: w_jk^(l) enters only z_j^(l). Applies only where the
+    assumptions decide which equations use u; otherwise the cases (l = L, l < L) must be split first,
+    since a sum over uses that do not exist would be wrong.
+    """
+    if not isinstance(e, Partial) or e.direct or not isinstance(e.bottom, Ref) or e.top == e.bottom:
+        return None
+    system, top, u = context.system, e.top, e.bottom
+    found = uses(system, u, context.assume, top.family)
+    if not found or any(use.condition for use in found):
+        return None
+    terms: list[Expr] = []
+    for use in found:
+        v = use.equation.lhs
+        if v == top:
+            terms.append(Partial(top, u, direct=True))
+            continue
+        term: Expr = Mul((Partial(top, v), Partial(v, u, direct=True)), ("upstream", edge_role(system, u, v)))
+        for name in reversed(use.free):
+            axis = system.axes(v)[v.indices.index(affine(name))]
+            inside = tuple(c for c in use.equation.guard if name in c.expr.names)
+            term = Sum(name, axis, term, inside if axis.kind == "recursion" else ())
+        terms.append(term)
+    return terms[0] if len(terms) == 1 else Add(tuple(terms))
+
+
+@rule(
+    "definition",
+    statement=r"v = f(\ldots, u, \ldots) \;\Rightarrow\; \frac{\partial v}{\partial u} = \frac{\partial}{\partial u} f(\ldots, u, \ldots)",
+    source="the network's own equations",
+)
+def definition(e: Expr, context: Context) -> Expr | None:
+    """Put the right side of v's equation under the operator, its summed indices renamed away from u's.
+
+    Without the renaming, d/dw_jk of sum_k w_jk a_k would read as if the k of the sum were the k of the weight.
+    A generic function of a whole array has no formula to put there, so the rule does not apply to it.
+    """
+    if not isinstance(e, Partial) or not isinstance(e.bottom, Ref):
+        return None
+    if not e.direct and chain_rule(e, context) != Partial(e.top, e.bottom, direct=True):
+        return None
+    equation = context.system.defining(e.top, context.assume)
+    if equation is None or opaque(equation.rhs):
+        return None
+    return D(apart(equation.rhs, names(e.bottom) | names(e.top)), e.bottom)
+
+
+@rule(
+    "differentiate the definition",
+    statement=r"v = f(\ldots) \;\Rightarrow\; \frac{\partial v}{\partial u} = \frac{\partial}{\partial u} f(\ldots)",
+    source="the network's own equations; every quantity in f counts with its own derivative by u",
+)
+def definition_total(e: Expr, context: Context) -> Expr | None:
+    """As `definition`, with the quantities of the right side differentiated in turn: for means and totals of costs."""
+    if not isinstance(e, Partial) or e.direct or not isinstance(e.bottom, Ref):
+        return None
+    equation = context.system.defining(e.top, context.assume)
+    if equation is None or opaque(equation.rhs):
+        return None
+    return D(apart(equation.rhs, names(e.bottom) | names(e.top)), e.bottom, total=True)
+
+
+def opaque(e: Expr) -> bool:
+    """Whether `e` is a generic function of a whole array, about which nothing else is known."""
+    return any(isinstance(p, Call) and any(isinstance(a, Vec) for a in p.arguments) for _, p in walk(e))
+
+
+def apart(e: Expr, taken: frozenset[str]) -> Expr:
+    """Every summed index of `e` that is in `taken` renamed."""
+    if isinstance(e, Sum) and e.index in taken:
+        new = fresh("p", taken | names(e.body) | bound(e.body))
+        e = Sum(
+            new,
+            e.axis,
+            substitute(e.body, {e.index: affine(new)}),
+            tuple(c.substitute({e.index: affine(new)}) for c in e.guard),
+        )
+    parts = tuple(apart(p, taken) for p in e.parts)
+    return e.rebuild(parts) if parts != e.parts else e
+
+
+@rule(
+    "substitute",
+    statement=r"u = r \;\Rightarrow\; f(u) = f(r)",
+    source="an earlier line of the same derivation",
+)
+def use_known(e: Expr, context: Context) -> Expr | None:
+    """Replace a derivative by the result found for it; its free indices are matched, its summed ones kept apart."""
+    if not isinstance(e, Partial) or not isinstance(e.bottom, Ref):
+        return None
+    for subject, result in context.known.items():
+        assert isinstance(subject, Partial) and isinstance(subject.bottom, Ref)
+        mapping = match_partial(subject, e, context.system)
+        if mapping is not None:
+            # Rename to fresh letters first, so that a simultaneous exchange (j to k, k to j) cannot capture.
+            return substitute(apart(result, frozenset().union(*(a.names for a in mapping.values()))), mapping)
+    return None
+
+
+def match_partial(pattern: Partial, e: Partial, system: System) -> dict[str, Affine] | None:
+    """Values of the pattern's free node indices that make it `e`.
+
+    Recursion indices match as they stand: a result for layer l is none for layer l+1.
+    """
+    if pattern.direct != e.direct or not isinstance(pattern.bottom, Ref) or not isinstance(e.bottom, Ref):
+        return None
+    mapping: dict[str, Affine] = {}
+    for here, there in ((pattern.top, e.top), (pattern.bottom, e.bottom)):
+        if here.family != there.family:
+            return None
+        for axis, p, q in zip(system.family(here.family).axes, here.indices, there.indices, strict=True):
+            if axis.kind == "recursion" or p.name is None:
+                if p != q:
+                    return None
+            elif mapping.setdefault(p.name, q) != q:
+                return None
+    return mapping
+
+
+def held(system: System, top: Ref, bottom: Ref) -> bool:
+    """Whether `bottom` also reaches `top` by another way than through top's own equation.
+
+    Then d(top)/d(bottom) by that equation alone is not the total effect, and has to say what it holds.
+    """
+    axes = system.family(top.family).axes
+    ends = [i for a, i in zip(axes, top.indices, strict=True) if a.kind == "recursion"]
+
+    def past(v: Ref) -> bool:
+        here = [i for a, i in zip(system.family(v.family).axes, v.indices, strict=True) if a.kind == "recursion"]
+        gaps = [(e - h).value for e, h in zip(ends, here, strict=False)]
+        return any(g is not None and g < 0 for g in gaps)
+
+    first = [u.equation.lhs for u in uses(system, bottom, (), top.family)]
+    stack = [v for v in first if (v.family, _recursion(system, v)) != (top.family, ends) and not past(v)]
+    seen: set[tuple[str, tuple[Affine, ...]]] = set()
+    while stack and len(seen) < 100:
+        v = stack.pop()
+        key = (v.family, tuple(_recursion(system, v)))
+        if key in seen:
+            continue
+        seen.add(key)
+        if key == (top.family, tuple(ends)):
+            return True
+        stack += [u.equation.lhs for u in uses(system, v, (), top.family) if not past(u.equation.lhs)]
+    return False
+
+
+def _recursion(system: System, r: Ref) -> list[Affine]:
+    return [i for a, i in zip(system.family(r.family).axes, r.indices, strict=True) if a.kind == "recursion"]

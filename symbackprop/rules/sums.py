@@ -1,0 +1,230 @@
+"""Rules for Sigma and Kronecker's delta."""
+
+from __future__ import annotations
+
+from symbackprop.indices import Affine, Axis, affine, fresh
+from symbackprop.network import System
+from symbackprop.rules.base import Context, rule
+from symbackprop.symbols import (
+    Add,
+    D,
+    Delta,
+    Div,
+    Expr,
+    Mul,
+    Ref,
+    Sum,
+    Vec,
+    WrittenOut,
+    at,
+    bound,
+    names,
+    replace_at,
+    same,
+    substitute,
+    walk,
+)
+
+
+def points(system: System, s: Sum, wanted: tuple[Affine, ...]) -> tuple[Affine | None, ...]:
+    """Which terms of a sum to write: all of a short one, else the first, those wanted, the next and the last."""
+    size = system.size(s.axis)
+    numbers = [w.value for w in wanted if w.value is not None]
+    if size is not None and size <= 4 and len(numbers) == len(wanted):
+        return tuple(affine(i) for i in range(size))
+    out: list[Affine | None] = []
+    start = [0, 1] if not any(w.name is not None for w in wanted) else [0]
+    for n in sorted({*start, *numbers}):
+        if out and out[-1] is not None and out[-1].value != n - 1:
+            out.append(None)
+        out.append(affine(n))
+    for w in wanted:
+        if w.value is None:
+            out += [None, w]
+    if size is None:
+        out += [None, LAST]
+    elif out[-1] is None or out[-1].value != size - 1:
+        out += [None, affine(size - 1)] if out[-1] is None or out[-1].value != size - 2 else [affine(size - 1)]
+    return tuple(out)
+
+
+LAST = affine("#last")
+"""Stands for the last position of the axis whose size is a symbol; printers write n-1 or n."""
+
+
+@rule(
+    "the sum written out",
+    statement=r"\sum_{j=0}^{n-1} f_j = f_0 + f_1 + \cdots + f_{n-1}",
+    source="definition of the sum sign",
+)
+def write_out(e: Expr, context: Context) -> Expr | None:
+    """Shows the terms that the variable of differentiation picks out; the value is the sum's."""
+    if isinstance(e, D) and isinstance(e.body, Sum) and e.body.axis.kind == "node":
+        s = e.body
+        wanted: list[Affine] = []
+        for _, r in walk(s.body):
+            if isinstance(r, Ref) and r.family == e.variable.family:
+                for i, u in zip(r.indices, e.variable.indices, strict=True):
+                    if i == affine(s.index) and u not in wanted:
+                        wanted.append(u)
+        return D(WrittenOut(s, points(context.system, s, tuple(wanted))), e.variable, e.total)
+    if isinstance(e, Sum):
+        return WrittenOut(e, points(context.system, e, ()))
+    return None
+
+
+@rule(
+    "delta picks one term",
+    statement=r"\sum_k \delta_{kq}\, f_k = f_q",
+    source="definition of the Kronecker delta",
+)
+def collapse_delta(e: Expr, context: Context) -> Expr | None:
+    """Keep the one surviving term of a sum over a delta.
+
+    Applies when q counts positions on the very axis of k, which the delta's type ensures; a delta between
+    indices of different layers cannot be built. The result stands for the range of q on that axis.
+    """
+    if not isinstance(e, Sum) or e.guard:
+        return None
+    factors = e.body.factors if isinstance(e.body, Mul) else (e.body,)
+    for n, f in enumerate(factors):
+        if not isinstance(f, Delta) or f.axis != e.axis:
+            continue
+        for k, q in ((f.left, f.right), (f.right, f.left)):
+            if k == affine(e.index) and e.index not in q.names:
+                rest = factors[:n] + factors[n + 1 :]
+                if not rest:
+                    from symbackprop.symbols import ONE
+
+                    return ONE
+                roles = e.body.roles[:n] + e.body.roles[n + 1 :] if isinstance(e.body, Mul) and e.body.roles else ()
+                body = rest[0] if len(rest) == 1 else Mul(rest, roles)
+                return substitute(body, {e.index: q})
+    return None
+
+
+@rule(
+    "equal indices",
+    statement=r"\delta_{jj} = 1",
+    source="definition of the Kronecker delta",
+    trivial=True,
+)
+def equal_delta(e: Expr, context: Context) -> Expr | None:
+    from symbackprop.symbols import ONE, ZERO
+
+    if isinstance(e, Delta):
+        if e.left == e.right:
+            return ONE
+        if (e.left - e.right).value is not None:
+            return ZERO
+    return None
+
+
+@rule("split the sum", statement=r"\sum_j (f_j + g_j) = \sum_j f_j + \sum_j g_j", source="linearity of finite sums")
+def split_sum(e: Expr, context: Context) -> Expr | None:
+    """Only where a term has a delta to collapse: otherwise one sum reads better than two."""
+    if isinstance(e, Sum) and isinstance(e.body, Add) and any(_has_delta(t, e.index) for t in e.body.terms):
+        return Add(tuple(Sum(e.index, e.axis, t, e.guard) for t in e.body.terms))
+    return None
+
+
+def _has_delta(e: Expr, index: str) -> bool:
+    return any(isinstance(p, Delta) and index in p.left.names | p.right.names for _, p in walk(e))
+
+
+@rule("multiply out", statement=r"f\,(g + h) = fg + fh", source="distributive law")
+def multiply_out(e: Expr, context: Context) -> Expr | None:
+    """Only where a bracket hides a delta of the summed index."""
+    if not isinstance(e, Sum) or not isinstance(e.body, Mul):
+        return None
+    for n, f in enumerate(e.body.factors):
+        if isinstance(f, Add) and any(_has_delta(t, e.index) for t in f.terms):
+            rest = e.body.factors
+            terms = [_product((*rest[:n], t, *rest[n + 1 :])) for t in f.terms]
+            return Sum(e.index, e.axis, Add(tuple(terms)), e.guard)
+    return None
+
+
+def _product(factors: tuple[Expr, ...]) -> Expr:
+    flat: list[Expr] = []
+    for f in factors:
+        flat += f.factors if isinstance(f, Mul) and not f.roles else [f]
+    return Mul(tuple(flat))
+
+
+@rule("pull out of the sum", statement=r"\sum_j c f_j = c \sum_j f_j", source="linearity of finite sums")
+def pull_out(e: Expr, context: Context) -> Expr | None:
+    """What does not depend on the summed index stands before the sum."""
+    if not isinstance(e, Sum) or e.guard:
+        return None
+    if isinstance(e.body, Mul):
+        fixed = [f for f in e.body.factors if e.index not in names(f)]
+        moving = [f for f in e.body.factors if e.index in names(f)]
+        if fixed and moving:
+            return Mul((*fixed, Sum(e.index, e.axis, moving[0] if len(moving) == 1 else Mul(tuple(moving)))))
+    if isinstance(e.body, Div) and e.index not in names(e.body.bottom):
+        return Div(Sum(e.index, e.axis, e.body.top), e.body.bottom)
+    return None
+
+
+@rule("declared fact", statement=r"\sum_j y_j = 1", source="declared of the data by the model")
+def use_fact(e: Expr, context: Context) -> Expr | None:
+    """A sum that the model declares the value of."""
+    for fact in context.system.facts:
+        if same(e, fact.lhs):
+            return fact.rhs
+    return None
+
+
+@rule(
+    "collect the components",
+    statement=r"\frac{\partial C}{\partial w_j} = \left(\frac{\partial C}{\partial w_{jk}}\right)_k",
+    source="a gradient by an array has the array's shape",
+)
+def collect(e: Expr, context: Context) -> Expr | None:
+    """The derivative by an array is the array of the derivatives by its entries."""
+    from symbackprop.symbols import Partial
+
+    if isinstance(e, Partial) and isinstance(e.bottom, Vec) and isinstance(e.bottom.body, Ref):
+        return Vec(e.bottom.index, e.bottom.axis, Partial(e.top, e.bottom.body, e.direct))
+    return None
+
+
+@rule("scalar factor of an array", statement=r"(c\,v_k)_k = c\,v", source="definition of a scalar multiple")
+def scalar_factor(e: Expr, context: Context) -> Expr | None:
+    """What does not depend on the array's index stands before the array."""
+    if not isinstance(e, Vec) or not isinstance(e.body, Mul):
+        return None
+    inside = [f for f in e.body.factors if e.index in names(f)]
+    if len(inside) == len(e.body.factors) or len(inside) != 1:
+        return None
+    array = Vec(e.index, e.axis, inside[0])
+    new = tuple(array if f is inside[0] else f for f in e.body.factors)
+    return Mul(new, e.body.roles)
+
+
+@rule(
+    "rename the summed index",
+    statement=r"\sum_k f_k = \sum_q f_q",
+    source="the name of a bound index is free to choose",
+)
+def rename_summed(e: Expr, context: Context) -> Expr | None:
+    """Where a summed index has the letter of a free one, or of a sum around it.
+
+    The line would be right without it, but no reader could tell the two apart.
+    """
+    free = names(e) | context.taken
+    for path, p in walk(e):
+        if not isinstance(p, Sum):
+            continue
+        outer = frozenset(q.index for n in range(len(path)) if isinstance(q := at(e, path[:n]), Sum | Vec))
+        if p.index in free | outer:
+            new = fresh(p.index, free | outer | bound(e))
+            mapping = {p.index: affine(new)}
+            guard = tuple(c.substitute(mapping) for c in p.guard)
+            return replace_at(e, path, Sum(new, p.axis, substitute(p.body, mapping), guard))
+    return None
+
+
+def sum_axes(e: Expr) -> tuple[Axis, ...]:
+    return tuple(p.axis for _, p in walk(e) if isinstance(p, Sum))
