@@ -13,12 +13,11 @@ from dataclasses import dataclass, field, replace
 
 from symbackprop.derivation import Detail, Record, Section, SectionKind, Step
 from symbackprop.errors import GoalError
-from symbackprop.indices import Affine, Constraint, Guard, implies, satisfiable
+from symbackprop.indices import Affine, Constraint, Guard, equals, implies, satisfiable
 from symbackprop.network import System
 from symbackprop.rules import RULES, Context
-from symbackprop.rules.algebra import size
 from symbackprop.rules.calculus import DERIVATIVE_RULES
-from symbackprop.rules.graph import crosses, families, opaque, reaches, undecided, uses
+from symbackprop.rules.graph import apart, crosses, families, opaque, reaches, undecided, uses
 from symbackprop.symbols import (
     Assign,
     D,
@@ -156,12 +155,15 @@ def differentiate(line: Line) -> None:
 
 
 def renamed(subject: Partial, context: Context) -> str:
-    """A note for the reader where the definition's summed index had to give way to the goal's."""
+    """A note for the reader where the definition's summed index had to give way to one of the goal's."""
     equation = context.system.defining(subject.top, context.assume)
     if equation is None:
         return ""
-    clash = [p.index for _, p in walk(equation.rhs) if isinstance(p, Sum) and p.index in names(subject)]
-    return f"rename {clash[0]}" if clash else ""
+    taken = names(subject)
+    old = [p.index for _, p in walk(equation.rhs) if isinstance(p, Sum)]
+    new = [p.index for _, p in walk(apart(equation.rhs, taken)) if isinstance(p, Sum)]
+    changed = [f"{a} renamed {b}" for a, b in zip(old, new, strict=True) if a != b]
+    return "summed index " + ", ".join(changed) if changed else ""
 
 
 def open_condition(context: Context, u: Ref, top: Ref, named: frozenset[str]) -> Guard | None:
@@ -181,6 +183,16 @@ def open_condition(context: Context, u: Ref, top: Ref, named: frozenset[str]) ->
     return None
 
 
+def decided(cell: Guard, context: Context) -> Guard:
+    """The cell without what follows from the rest of it."""
+    out = list(cell)
+    for c in cell:
+        rest = [d for d in out if d != c]
+        if implies((*context.constraints, *rest), c):
+            out = rest
+    return tuple(out)
+
+
 def cases_of(context: Context, u: Ref, top: Ref, named: frozenset[str] | None = None) -> list[Guard]:
     """The cells of the range of `u` in each of which it is decided which equations use it; [()] for one."""
     done: list[Guard] = []
@@ -190,7 +202,7 @@ def cases_of(context: Context, u: Ref, top: Ref, named: frozenset[str] | None = 
         inner = context.assuming(cell)
         condition = undecided(inner, u, top) if named is None else open_condition(inner, u, top, named)
         if condition is None:
-            done.append(cell)
+            done.append(decided(cell, context))
             continue
         c = next(k for k in condition if not implies((*context.constraints, *cell), k))
         for choice in (c, *c.negations()):
@@ -242,6 +254,7 @@ class Deriver:
                     and not p.direct
                     and isinstance(p.bottom, Ref)
                     and p.bottom.family not in self.named
+                    and not self.at_once(p, context)
                     and line.apply("chain rule", path)
                 ):
                     break
@@ -274,9 +287,14 @@ class Deriver:
         self.sections.append(replace(line.section(kind), case=case, level=level))
         place = len(self.sections) - 1
         locals_: dict[Expr, Expr] = {}
-        for p in direct_parts(chained):
-            locals_ |= self.factor(p, context)
         ahead: dict[Expr, Expr] = {}
+        for q in factors_of(chained):
+            if q.direct:
+                locals_ |= self.factor(q, context)
+            elif self.at_once(q, context):
+                result = self.upstream(q, context)
+                if result is not None:
+                    ahead[q] = result
         recursive = False
         for _, p in walk(chained):
             if isinstance(p, Partial) and not p.direct and p not in ahead and isinstance(p.bottom, Ref):
@@ -312,6 +330,14 @@ class Deriver:
         self.sections.append(line.section("factor"))
         self.known[p] = line.current
         return {p: line.current}
+
+    def at_once(self, p: Partial, context: Context) -> bool:
+        """Whether the cost's own equation gives this gradient, so that it is as easy as a local factor."""
+        assert isinstance(p.bottom, Ref)
+        if undecided(context, p.bottom, p.top) is not None:
+            return False
+        found = uses(self.system, p.bottom, context.assume, p.top.family)
+        return len(found) == 1 and found[0].equation.lhs == p.top
 
     def is_recursion(self, subject: Partial, p: Partial) -> bool:
         """Whether `p` is the subject again at a shifted symbolic layer: its own recursion takes care of it."""
@@ -360,7 +386,9 @@ class Deriver:
         assert isinstance(out, Partial)
         return out
 
-    def by_cases(self, subject: Partial, context: Context, cells: list[Guard]) -> dict[Guard, tuple[Partial, Expr]]:
+    def by_cases(
+        self, subject: Partial, context: Context, cells: list[Guard], kind: SectionKind = "upstream"
+    ) -> dict[Guard, tuple[Partial, Expr]]:
         """One group of sections for each cell; the induction over layers where one cell refers to the next layer."""
         assert isinstance(subject.bottom, Ref)
         out: dict[Guard, tuple[Partial, Expr]] = {}
@@ -369,11 +397,13 @@ class Deriver:
             mapping = solved(cell, subject.bottom, self.system, context.assume)
             here = substitute(subject, mapping)
             assert isinstance(here, Partial)
+            if mapping:
+                cell = tuple(equals(n, a) for n, a in mapping.items())
             inner = replace(
                 context, assume=tuple(c.substitute(mapping) for c in (*context.assume, *cell) if _says(c, mapping))
             )
             start = len(self.sections)
-            result = self.gradient(here, inner, "upstream", cell)
+            result = self.gradient(here, inner, kind, cell)
             if len(self.sections) > start:
                 if self.sections[start].recursion:
                     step = start
@@ -385,6 +415,34 @@ class Deriver:
         if base is not None and step is not None:
             self.induction = (base, step)
         return out
+
+    def result_cases(self, subject: Partial, result: Expr, context: Context) -> tuple[tuple[Guard, Expr], ...]:
+        """The result with its upstream gradient written out, for each case that this gradient has."""
+        if self.keep_names or self.induction is None:
+            return ()
+        out: list[tuple[Guard, Expr]] = []
+        assert isinstance(subject.bottom, Ref)
+        for place in self.induction:
+            case = self.sections[place].case
+            mapping = solved(case, subject.bottom, self.system, context.assume)
+            here, start = substitute(subject, mapping), substitute(result, mapping)
+            inner = replace(
+                context, assume=tuple(c.substitute(mapping) for c in (*context.assume, *case) if _says(c, mapping))
+            )
+            values = {k: v for k, v in self.known.items() if sum_depth(v) <= 1}
+            line = Line(here, inner.knowing(values), start)
+            for path, p in walk(start):
+                if isinstance(p, Partial) and line.apply("substitute", path):
+                    line.steps[-1] = replace(line.steps[-1], uses=(p,))
+                    break
+            if line.steps:
+                line.simplify(("arithmetic",))
+                if any(isinstance(p, Delta) for _, p in walk(line.current)) or _has_quotient(line.current):
+                    line.simplify()
+                line.show_last(Detail.LECTURE)
+                self.sections.append(line.section("result", case=case, level=Detail.LECTURE))
+                out.append((case, line.current))
+        return tuple(out)
 
     def inlines(self, p: Partial, result: Expr, chained: Expr) -> bool:
         """Whether a result is written out where it is used: not past one level of sums, and no quantity with a name."""
@@ -449,6 +507,11 @@ def direct_parts(e: Expr) -> list[Partial]:
     return out
 
 
+def factors_of(e: Expr) -> list[Partial]:
+    """The derivatives in a chain in the order in which a reader meets them, each once."""
+    return list(dict.fromkeys(p for _, p in walk(e) if isinstance(p, Partial)))
+
+
 def derive(system: System, goal: Partial, *, named: frozenset[str] = frozenset(), assume: Guard = ()) -> Record:
     """Derive one gradient.
 
@@ -471,14 +534,15 @@ def derive(system: System, goal: Partial, *, named: frozenset[str] = frozenset()
         mean = mean_section(system, scalar, context)
         lead.append(mean)
         scalar = Partial(Ref(system.cost, ()), bottom)
-    cells = cases_of(context, bottom, scalar.top, deriver.named if bottom.family in deriver.named else None)
+    cells = cases_of(context, bottom, scalar.top, deriver.named)
     cases: tuple[tuple[Guard, Expr], ...] = ()
     if len(cells) > 1:
-        done = deriver.by_cases(scalar, context, cells)
+        done = deriver.by_cases(scalar, context, cells, "goal")
         cases = tuple((cell, r) for cell, (_, r) in done.items())
         result: Expr = scalar
     else:
         result = deriver.gradient(scalar, context, "goal")
+        cases = deriver.result_cases(scalar, result, context)
     sections = lead + deriver.sections
     induction = deriver.induction
     if lead and induction:
@@ -524,7 +588,7 @@ def update_section(system: System, parameter: Ref, gradient: Partial, result: Ex
     return line.section("update", level=Detail.BRIEF)
 
 
-__all__ = ["derive", "families", "frontier", "opaque", "size", "update_section", "uses"]
+__all__ = ["derive", "families", "frontier", "opaque", "update_section", "uses"]
 
 
 # ---------------------------------------------------------------- the whole backward pass

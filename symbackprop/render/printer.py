@@ -313,7 +313,8 @@ class Printer(ABC):
         return out
 
     def at_last(self, e: WrittenOut) -> str:
-        last = affine(self.size(e.sum.axis)) - (0 if self.notation.first else 1)
+        size = self.letter("n") if self.notation.width == "none" else self.size(e.sum.axis)
+        last = affine(size) - (0 if self.notation.first else 1)
         return self.write(e.term(last), MUL, last=False)
 
     def partial(self, top: Ref, bottom: Expr, direct: bool) -> tuple[str, int]:
@@ -350,6 +351,8 @@ class Printer(ABC):
         const = c.expr.const
         if c.equal:
             a, b = (right, left + const) if negative else (left, affine(-const))
+            if a.names <= self.system.layers.names and b.names - self.system.layers.names:
+                a, b = b, a
             return f"{self.affine(a)} = {self.affine(b)}"
         if not negative:
             return f"{self.affine(left)} {self.compare('>=')} {self.affine(affine(-const))}"

@@ -20,6 +20,7 @@ from symbackprop.symbols import (
     Pow,
     Ref,
     Role,
+    Size,
     Sum,
     Where,
     names,
@@ -97,14 +98,24 @@ def _tidy_product(factors: tuple[Expr, ...], roles: tuple[Role, ...]) -> Expr:
                 rest.append(g)
     if not rest or number == 0:
         return Num(number)
-    inverses = [f for f in rest if isinstance(f, Div) and f.top == ONE]
-    others = [f for f in rest if not (isinstance(f, Div) and f.top == ONE) and not isinstance(f, Delta)]
+    inverses = [f for f in rest if _inverse(f)]
+    others = [f for f in rest if not _inverse(f) and not isinstance(f, Delta)]
     if inverses and (others or len(inverses) > 1):
         bottom = joined(f.bottom for f in inverses if isinstance(f, Div))
         rest = [f for f in rest if isinstance(f, Delta)] + [Div(joined(others), bottom)]
     if number != 1:
         rest.insert(0, Num(number))
     return rest[0] if len(rest) == 1 else Mul(tuple(rest))
+
+
+def product(factors: tuple[Expr, ...]) -> Expr:
+    """The product with its numbers gathered in front."""
+    return _tidy_product(factors, ())
+
+
+def _inverse(e: Expr) -> bool:
+    """1/g for a quantity g; 1/n before a sum stays where it is, as a mean is written."""
+    return isinstance(e, Div) and e.top == ONE and not isinstance(e.bottom, Size | Num)
 
 
 def _tidy_sum(e: Add) -> Expr:
@@ -242,7 +253,7 @@ def _times(a: Monomial, b: Monomial) -> Monomial:
     return tuple(sorted(powers.items(), key=lambda t: repr(t[0])))
 
 
-def size(e: Expr) -> int:
+def count(e: Expr) -> int:
     return sum(1 for _ in walk(e))
 
 
@@ -263,7 +274,7 @@ def collect_terms(e: Expr, context: Context) -> Expr | None:
             fs.insert(0, Num(c))
         terms.append(joined(fs))
     out = ZERO if not terms else terms[0] if len(terms) == 1 else Add(tuple(terms))
-    return out if size(out) < size(e) else None
+    return out if count(out) < count(e) else None
 
 
 @rule("reorder", statement=r"-f + g = g - f", source=ALGEBRA, trivial=True)

@@ -52,6 +52,7 @@ class Rule:
         source: Where it is proved or defined.
         apply: The right side for a left side it fits; None where it does not apply. It never raises for that.
         trivial: Whether a reader takes it for granted, so that a line which hides it does not name it.
+        passing: How a line that passes over it names it; None: by its name, empty: not at all.
     """
 
     name: str
@@ -59,6 +60,12 @@ class Rule:
     source: str
     apply: Apply
     trivial: bool = False
+    passing: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Its name in a line that passes over it."""
+        return "" if self.trivial else self.name if self.passing is None else self.passing
 
     @property
     def why(self) -> str:
@@ -69,13 +76,15 @@ class Rule:
 RULES: dict[str, Rule] = {}
 
 
-def rule(name: str, *, statement: str, source: str, trivial: bool = False) -> Callable[[Apply], Apply]:
+def rule(
+    name: str, *, statement: str, source: str, trivial: bool = False, passing: str | None = None
+) -> Callable[[Apply], Apply]:
     """Enter a function among the rules; the function stays callable as it is."""
 
     def enter(f: Apply) -> Apply:
         if name in RULES:
             raise ValueError(f"two rules are called {name!r}")
-        RULES[name] = Rule(name, statement, source, f, trivial)
+        RULES[name] = Rule(name, statement, source, f, trivial, passing)
         return f
 
     return enter

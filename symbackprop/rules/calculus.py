@@ -62,7 +62,8 @@ def constant(e: Expr, context: Context) -> Expr | None:
 
 
 @rule(
-    "same symbol or not",
+    "Kronecker delta",
+    passing="",
     statement=r"\frac{\partial u_i}{\partial u_j} = \delta_{ij}",
     source="the entries of an array vary independently",
 )
@@ -100,15 +101,14 @@ def total_quantity(e: Expr, context: Context) -> Expr | None:
     return None
 
 
-@rule("sum rule", statement=r"(f+g)' = f' + g'", source=CALCULUS)
+@rule("sum rule", passing="", statement=r"(f+g)' = f' + g'", source=CALCULUS)
 def sum_rule(e: Expr, context: Context) -> Expr | None:
     if isinstance(e, D) and isinstance(e.body, Add):
         return Add(tuple(D(t, e.variable, e.total) for t in e.body.terms))
     return None
 
 
-@rule(
-    "differentiate term by term",
+@rule("differentiate term by term", passing="",
     statement=r"\frac{\partial}{\partial u}\sum_j f_j = \sum_j \frac{\partial f_j}{\partial u}",
     source=CALCULUS,
 )
@@ -123,7 +123,7 @@ def term_by_term(e: Expr, context: Context) -> Expr | None:
     return Sum(s.index, s.axis, D(s.body, e.variable, e.total), s.guard)
 
 
-@rule("constant factor", statement=r"(c f)' = c f'", source=CALCULUS)
+@rule("constant factor", passing="", statement=r"(c f)' = c f'", source=CALCULUS)
 def constant_factor(e: Expr, context: Context) -> Expr | None:
     if not isinstance(e, D):
         return None
@@ -174,7 +174,7 @@ def power_rule(e: Expr, context: Context) -> Expr | None:
     return Mul((n, Pow(f, n - 1), inner))
 
 
-@rule("derivative of the outer function", statement=r"(f(g))' = f'(g)\,g'", source=CALCULUS)
+@rule("derivative of a composed function", passing="derivative of the function", statement=r"(f(g))' = f'(g)\,g'", source=CALCULUS)
 def outer_function(e: Expr, context: Context) -> Expr | None:
     """f' stays a function of its own: g'(z_j) for an activation, whatever it is."""
     if not isinstance(e, D) or not isinstance(e.body, Call) or len(e.body.arguments) != 1:
@@ -241,7 +241,7 @@ def cases(e: Expr, context: Context) -> Expr | None:
 
 DERIVATIVE_RULES = (
     "constant",
-    "same symbol or not",
+    "Kronecker delta",
     "chain rule for a quantity",
     "sum rule",
     "differentiate term by term",
@@ -250,7 +250,7 @@ DERIVATIVE_RULES = (
     "quotient rule",
     "power rule",
     "case by case",
-    "derivative of the outer function",
+    "derivative of a composed function",
 )
 
 __all__ = ["DERIVATIVE_RULES", "constant", "depends", "expr", "slope"]

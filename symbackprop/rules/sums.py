@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from symbackprop.indices import Affine, Axis, affine, fresh
 from symbackprop.network import System
+from symbackprop.rules.algebra import product
 from symbackprop.rules.base import Context, rule
 from symbackprop.symbols import (
+    ONE,
+    ZERO,
     Add,
     D,
     Delta,
     Div,
     Expr,
     Mul,
+    Partial,
     Ref,
     Sum,
     Vec,
@@ -75,6 +79,7 @@ def write_out(e: Expr, context: Context) -> Expr | None:
 
 @rule(
     "delta picks one term",
+    passing="only one term depends on it",
     statement=r"\sum_k \delta_{kq}\, f_k = f_q",
     source="definition of the Kronecker delta",
 )
@@ -94,8 +99,6 @@ def collapse_delta(e: Expr, context: Context) -> Expr | None:
             if k == affine(e.index) and e.index not in q.names:
                 rest = factors[:n] + factors[n + 1 :]
                 if not rest:
-                    from symbackprop.symbols import ONE
-
                     return ONE
                 roles = e.body.roles[:n] + e.body.roles[n + 1 :] if isinstance(e.body, Mul) and e.body.roles else ()
                 body = rest[0] if len(rest) == 1 else Mul(rest, roles)
@@ -110,8 +113,6 @@ def collapse_delta(e: Expr, context: Context) -> Expr | None:
     trivial=True,
 )
 def equal_delta(e: Expr, context: Context) -> Expr | None:
-    from symbackprop.symbols import ONE, ZERO
-
     if isinstance(e, Delta):
         if e.left == e.right:
             return ONE
@@ -120,7 +121,7 @@ def equal_delta(e: Expr, context: Context) -> Expr | None:
     return None
 
 
-@rule("split the sum", statement=r"\sum_j (f_j + g_j) = \sum_j f_j + \sum_j g_j", source="linearity of finite sums")
+@rule("split the sum", passing="", statement=r"\sum_j (f_j + g_j) = \sum_j f_j + \sum_j g_j", source="linearity of finite sums")
 def split_sum(e: Expr, context: Context) -> Expr | None:
     """Only where a term has a delta to collapse: otherwise one sum reads better than two."""
     if isinstance(e, Sum) and isinstance(e.body, Add) and any(_has_delta(t, e.index) for t in e.body.terms):
@@ -140,16 +141,9 @@ def multiply_out(e: Expr, context: Context) -> Expr | None:
     for n, f in enumerate(e.body.factors):
         if isinstance(f, Add) and any(_has_delta(t, e.index) for t in f.terms):
             rest = e.body.factors
-            terms = [_product((*rest[:n], t, *rest[n + 1 :])) for t in f.terms]
+            terms = [product((*rest[:n], t, *rest[n + 1 :])) for t in f.terms]
             return Sum(e.index, e.axis, Add(tuple(terms)), e.guard)
     return None
-
-
-def _product(factors: tuple[Expr, ...]) -> Expr:
-    flat: list[Expr] = []
-    for f in factors:
-        flat += f.factors if isinstance(f, Mul) and not f.roles else [f]
-    return Mul(tuple(flat))
 
 
 @rule("pull out of the sum", statement=r"\sum_j c f_j = c \sum_j f_j", source="linearity of finite sums")
@@ -183,8 +177,6 @@ def use_fact(e: Expr, context: Context) -> Expr | None:
 )
 def collect(e: Expr, context: Context) -> Expr | None:
     """The derivative by an array is the array of the derivatives by its entries."""
-    from symbackprop.symbols import Partial
-
     if isinstance(e, Partial) and isinstance(e.bottom, Vec) and isinstance(e.bottom.body, Ref):
         return Vec(e.bottom.index, e.bottom.axis, Partial(e.top, e.bottom.body, e.direct))
     return None
@@ -205,6 +197,7 @@ def scalar_factor(e: Expr, context: Context) -> Expr | None:
 
 @rule(
     "rename the summed index",
+    passing="",
     statement=r"\sum_k f_k = \sum_q f_q",
     source="the name of a bound index is free to choose",
 )

@@ -1,0 +1,406 @@
+"""What a rendering of a derivation says, before any format: headings, numbered rows, tables, code.
+
+One tree, more or less unfolded: a detail decides which steps get a row; the rules of the steps that
+a row passes over are named beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from symbackprop.derivation import Detail, Record, Section, Step
+from symbackprop.indices import Constraint, Guard
+from symbackprop.network import Equation, System
+from symbackprop.notation import Notation
+from symbackprop.rules import RULES
+from symbackprop.rules.sums import points
+from symbackprop.symbols import Assign, Call, Expr, Family, Mul, Partial, Ref, Sum, WrittenOut, families, walk
+from symbackprop.verdict import Check
+
+
+@dataclass(frozen=True)
+class Range:
+    """A condition on layers inside a text: l = L, 1 <= l < L."""
+
+    guard: Guard
+
+
+Piece: TypeAlias = "str | Expr | Range"
+Pieces: TypeAlias = tuple[Piece, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of mathematics: left = right, or = right where it continues the row before.
+
+    Args:
+        why: What is written beside it.
+        condition: Where it holds, if not everywhere.
+        boxed: Whether it is the answer.
+        values: The same with numbers in, where there are any: (factors as numbers, value).
+    """
+
+    left: Expr | None
+    right: Expr
+    why: Pieces = ()
+    number: int | None = None
+    condition: Guard = ()
+    boxed: bool = False
+    values: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Rows:
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Heading:
+    pieces: Pieces
+
+
+@dataclass(frozen=True)
+class Prose:
+    pieces: Pieces
+
+
+@dataclass(frozen=True)
+class Table:
+    header: tuple[str, ...]
+    rows: tuple[tuple[Pieces, ...], ...]
+
+
+@dataclass(frozen=True)
+class Code:
+    text: str
+    language: str = "python"
+
+
+@dataclass(frozen=True)
+class Display:
+    """LaTeX that another tool made (latexify), with plain text for where LaTeX cannot be shown."""
+
+    latex: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Closing:
+    text: str
+    good: bool
+
+
+Block: TypeAlias = Rows | Heading | Prose | Table | Code | Display | Closing
+
+
+@dataclass(frozen=True)
+class Document:
+    title: Pieces
+    blocks: tuple[Block, ...]
+    system: System
+    notation: Notation
+    goal: Expr | None = None
+
+
+@dataclass
+class Writer:
+    """Rows in the making: numbers them and remembers what each says."""
+
+    detail: Detail
+    blocks: list[Block] = field(default_factory=list)
+    numbers: dict[Expr, int] = field(default_factory=dict)
+    count: int = 0
+
+    def number(self, subject: Expr | None = None) -> int:
+        self.count += 1
+        if subject is not None:
+            self.numbers[subject] = self.count
+        return self.count
+
+    def heading(self, *pieces: Piece) -> None:
+        if self.detail > Detail.BRIEF:
+            self.blocks.append(Heading(pieces))
+
+
+def build(record: Record, notation: Notation, detail: Detail, check: Check | None = None) -> Document:
+    """The document of one derivation."""
+    w = Writer(detail)
+    definitions(w, record)
+    for n, section in enumerate(record.sections):
+        write_section(w, record, section, n)
+    induction(w, record)
+    if detail == Detail.FULL:
+        sums_appendix(w, record.system, used_equations(record))
+    if check is not None:
+        w.blocks.append(Closing(check.line(), bool(check)))
+    return Document(("Derivation of ", record.goal), tuple(w.blocks), record.system, notation, record.goal)
+
+
+def used_equations(record: Record) -> list[Equation]:
+    """The equations that the derivation rests on, in the order in which the network states them."""
+    seen: set[str] = set()
+    for e in (e for s in record.steps for e in (s.before, s.after)):
+        seen |= families(e)
+    data = {n for n, f in record.system.families.items() if f.kind in ("input",)}
+    mean = record.system.mean
+    wanted = [e for e in record.system.equations if e.lhs.family in seen and not families(e.rhs) <= data]
+    return [e for e in wanted if mean is None or e.lhs.family != mean[0] or mean[1] in seen]
+
+
+def definitions(w: Writer, record: Record) -> None:
+    rows = []
+    for e in used_equations(record):
+        value = w.number(e.lhs)
+        rows.append(Row(e.lhs, e.rhs, meaning(record.system, e), value, e.guard))
+    if rows:
+        w.heading("The network")
+        w.blocks.append(Rows(tuple(rows)))
+    facts = [p for f in record.system.facts for p in (" and " if f is not record.system.facts[0] else "", f.lhs, " = ", f.rhs)]
+    if facts and any(s.rule == "declared fact" for s in record.steps):
+        w.blocks.append(Prose(("Declared of the data: ", *facts[1:], ".")))
+    own_functions(w, record)
+
+
+def own_functions(w: Writer, record: Record) -> None:
+    """The definitions of the functions in play: an author's own as written, the named ones by formula."""
+    used = {p.function for e in used_equations(record) for _, p in walk(e.rhs) if isinstance(p, Call)}
+    tabled = {n for f in used for n in record.system.tables.get(f, {}).values()}
+    for name in sorted(used | tabled):
+        f = record.system.function(name)
+        if f is None or f.value is None:
+            continue
+        z = Ref("z", ()) if "z" not in record.system.families else None
+        del z
+        if f.source:
+            w.blocks.append(Display(f.source, f"{f.text} as defined by its author"))
+        if f.kink:
+            w.blocks.append(Prose((f.kink + ".",)))
+
+
+def meaning(system: System, e: Equation) -> Pieces:
+    family = system.families.get(e.lhs.family)
+    return (family.meaning,) if family else ()
+
+
+def shown(section: Section, detail: Detail) -> list[tuple[Step, list[Step]]]:
+    """The steps that get a row, each with those it passes over."""
+    out: list[tuple[Step, list[Step]]] = []
+    hidden: list[Step] = []
+    for s in section.steps:
+        if s.level <= detail:
+            out.append((s, hidden))
+            hidden = []
+        else:
+            hidden.append(s)
+    if hidden and out:
+        last, before = out[-1]
+        out[-1] = (replace(last, after=hidden[-1].after), [*before, *hidden])
+    return out
+
+
+def reason(w: Writer, record: Record, section: Section, step: Step, hidden: list[Step]) -> Pieces:
+    """The rules behind a row, with the numbers of the rows they use."""
+    names: list[str] = []
+    for s in (*hidden, step):
+        label = s.rule if s is step and not hidden and not RULES[s.rule].trivial else RULES[s.rule].label
+        if s.rule in ("definition", "differentiate the definition"):
+            label = s.rule
+        if label and label not in names and s.rule != "substitute":
+            names.append(label)
+    if len(names) > 1 and RULES["delta picks one term"].passing in names and names[-1] != RULES["delta picks one term"].passing:
+        names = [n for n in names if n != RULES["delta picks one term"].passing]
+    uses = [u for s in (*hidden, step) for u in s.uses]
+    numbers = sorted({w.numbers[u] for u in map(_plain, uses) if u in w.numbers} | {w.numbers[u] for u in uses if u in w.numbers})
+    pieces: list[Piece] = []
+    if "definition" in names or "differentiate the definition" in names:
+        top = section.subject.top if isinstance(section.subject, Partial) else None
+        names = [n for n in names if n not in ("definition", "differentiate the definition")]
+        pieces += ["definition of ", top] if top is not None else ["definition"]
+        equation = _definition_number(w, record, top) if top is not None else None
+        if equation:
+            pieces.append(f", ({equation})")
+        if step.note:
+            pieces.append(f"; {step.note}")
+    if names:
+        pieces.append(("; " if pieces else "") + ", ".join(names))
+    if numbers or any(s.rule == "substitute" for s in (*hidden, step)):
+        listed = " substitute " + ", ".join(f"({n})" for n in numbers) if numbers else " substitute"
+        pieces.insert(0, listed.strip() + ("; " if pieces else ""))
+    return tuple(pieces)
+
+
+def _plain(u: Expr) -> Expr:
+    return Partial(u.top, u.bottom) if isinstance(u, Partial) else u
+
+
+def _definition_number(w: Writer, record: Record, top: Ref) -> int | None:
+    equation = record.system.defining(top, ())
+    for lhs, number in w.numbers.items():
+        if isinstance(lhs, Ref) and lhs.family == top.family:
+            if equation is None or len([k for k in w.numbers if isinstance(k, Ref) and k.family == top.family]) == 1:
+                return number
+    return None
+
+
+def write_section(w: Writer, record: Record, section: Section, position: int) -> None:
+    if w.detail == Detail.BRIEF and section.level > Detail.BRIEF and not _closes(record, position):
+        return
+    rows: list[Row] = []
+    steps = shown(section, w.detail)
+    if w.detail == Detail.BRIEF and not steps and section.steps:
+        steps = [(section.steps[-1], list(section.steps[:-1]))]
+    first = True
+    last = None
+    for step, hidden in steps:
+        if last is not None and step.after == last and not first:
+            continue
+        why = reason(w, record, section, step, hidden)
+        left = section.subject if first else None
+        if isinstance(section.subject, Assign):
+            left = None
+        case = section.case if first and not any(c.equal for c in section.case) else ()
+        rows.append(Row(left, step.after, why, w.number(), case))
+        first, last = False, step.after
+    if not rows:
+        return
+    if section.kind in ("result", "update") and position == len(record.sections) - 1:
+        rows[-1] = replace(rows[-1], boxed=True)
+    if rows[-1].number is not None:
+        w.numbers[section.subject] = rows[-1].number
+        if isinstance(section.subject, Partial):
+            w.numbers[Partial(section.subject.top, section.subject.bottom, True)] = rows[-1].number
+            w.numbers[Partial(section.subject.top, section.subject.bottom)] = rows[-1].number
+    w.heading(*title(record, section))
+    w.blocks.append(Rows(tuple(rows)))
+
+
+def _closes(record: Record, position: int) -> bool:
+    """Whether a section is one of the two that an induction needs."""
+    if record.induction is None:
+        return False
+    base, step = record.induction
+    subject = record.sections[step].subject
+    later = [n for n, s in enumerate(record.sections) if s.subject == subject and n > step]
+    return position == base or position in later[-1:]
+
+
+def title(record: Record, section: Section) -> Pieces:
+    assembled = bool(section.steps) and section.steps[0].rule == "substitute"
+    case: Pieces = (", ", Range(section.case)) if section.case else ()
+    match section.kind:
+        case "goal":
+            return ("The mean over the samples",) if _is_mean(record, section) else ("The chain rule", *case)
+        case "factor":
+            return ("The factor ", section.subject)
+        case "upstream" if assembled:
+            return ("Put together: ", section.subject, *case)
+        case "upstream":
+            return ("The gradient ", section.subject, *case)
+        case "update":
+            return ("One step of gradient descent",)
+        case _:
+            return ("The result", *case)
+
+
+def _is_mean(record: Record, section: Section) -> bool:
+    mean = record.system.mean
+    return bool(mean and isinstance(section.subject, Partial) and section.subject.top.family == mean[0])
+
+
+def induction(w: Writer, record: Record) -> None:
+    """The closing argument: base at L, step from l+1 to l."""
+    if record.induction is None:
+        return
+    base, step = record.induction
+    subject = record.sections[step].subject
+    first = w.numbers.get(record.sections[base].subject)
+    second = w.numbers.get(subject)
+    assert isinstance(subject, Partial)
+    base_case, step_case = record.sections[base].case, record.sections[step].case
+    w.heading("Induction over the layers")
+    w.blocks.append(
+        Prose(
+            (
+                f"Base: ({first}) gives ",
+                record.sections[base].subject,
+                " for every node at ",
+                Range(base_case),
+                f". Step: where the gradient of the layer above is known, ({second}) gives ",
+                subject,
+                " for ",
+                Range(step_case),
+                ". So both together give it in every layer, from the last one down, whatever their number.",
+            )
+        )
+    )
+
+
+def sums_appendix(w: Writer, system: System, equations: Sequence[Equation]) -> None:
+    """Each sum of the definitions written out, and as the loop that a programmer would write."""
+    from symbackprop.render.loops import loop
+
+    rows = []
+    code = []
+    for e in equations:
+        for _, p in walk(e.rhs):
+            if isinstance(p, Sum) and p.axis.kind == "node":
+                rows.append(Row(p, WrittenOut(p, points(system, p, ())), ("the sum written out",)))
+                code.append(loop(e, system))
+                break
+    if rows:
+        w.heading("The sums, written out and as loops")
+        w.blocks.append(Rows(tuple(rows)))
+        w.blocks.append(Code("\n".join(code)))
+
+
+KINDS = {
+    "parameter": "parameter",
+    "input": "input",
+    "target": "target",
+    "derived": "defined by an equation",
+    "cost": "cost",
+}
+
+
+def symbol_table(system: System, only: frozenset[str] | None = None, notation: Notation | None = None) -> Table:
+    """The notation table: symbol, meaning, range of its indices, role."""
+    rows: list[tuple[Pieces, ...]] = []
+    for f in system.families.values():
+        if only is not None and f.name not in only:
+            continue
+        rows.append(((f.pattern,), (f.meaning,), index_ranges(f), (KINDS[f.kind],)))
+        if f.name == "w" and len(f.axes) == 3:
+            array = Ref("w", f.pattern.indices[:2])
+            rows.append(((array,), ("weight vector into node j of layer l",), index_ranges(f)[:-1] or ("",), ("parameter",)))
+    if notation is not None:
+        for name in notation.gradients:
+            if name in system.families and (only is None or name in only):
+                f = system.families[name]
+                subject = Partial(Ref(system.cost, ()), f.pattern)
+                rows.append(((subject,), (f"error: the gradient of the cost by the preactivation {f.name}",), index_ranges(f), ("derived",)))
+    functions = {p.function: p for e in system.equations for _, p in walk(e.rhs) if isinstance(p, Call)}
+    for name, p in functions.items():
+        own = system.function(name)
+        if own is None or own.value is not None:
+            what = "activation function" if not p.arguments or name != "C" else "cost function"
+            table = system.tables.get(name)
+            listed = "; ".join(f"layer {n}: {v}" for n, v in sorted(table.items())) if table else ""
+            rows.append(((Call(name, p.arguments, 0, p.at),), (what + (f" ({listed})" if listed else ""),), ("",), ("function",)))
+    return Table(("symbol", "meaning", "range", "role"), tuple(rows))
+
+
+def index_ranges(f: Family) -> Pieces:
+    """The ranges of a family's indices."""
+    out: list[Piece] = []
+    for c in f.guard:
+        out += [", " if out else "", Range((c,))]
+    return tuple(out) or ("",)
+
+
+def guard_pieces(guard: Guard) -> tuple[Constraint, ...]:
+    return guard
+
+
+__all__ = ["Document", "Mul", "build", "symbol_table"]

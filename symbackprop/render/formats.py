@@ -1,0 +1,312 @@
+"""A document as LaTeX, Markdown, terminal text or JSON."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from symbackprop.derivation import Detail, Record
+from symbackprop.indices import Constraint, Guard, affine
+from symbackprop.render.document import Block, Closing, Code, Display, Document, Heading, Pieces, Prose, Range, Row, Rows, Table
+from symbackprop.render.latex import Latex
+from symbackprop.render.printer import Printer
+from symbackprop.render.text import Ascii, Text
+from symbackprop.symbols import Assign, Call, Expr, Mul, Num, Partial, Ref, Size, Sum, Vec
+
+ROLE_COLOURS = {"upstream": "B5441F", "slope": "2E7D32", "incoming": "1F5FA8"}
+"""Colour of each role: dark enough for print, apart for the colour-blind."""
+
+PREAMBLE = (
+    "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\usepackage{amsmath}\n\\usepackage{amssymb}\n\\usepackage{xcolor}\n"
+    + "".join(f"\\definecolor{{{r}}}{{HTML}}{{{c}}}\n" for r, c in ROLE_COLOURS.items())
+    + "\\setlength{\\parindent}{0pt}\n\\setlength{\\parskip}{6pt}\n\\allowdisplaybreaks\n"
+)
+
+ESCAPES = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "−": "$-$", "≤": r"$\le$", "≥": r"$\ge$", "Σ": r"$\Sigma$", "⋯": r"$\cdots$", "√": r"$\sqrt{}$", "′": r"$'$"}  # fmt: skip
+
+
+def escape(text: str) -> str:
+    """Plain text inside LaTeX."""
+    return "".join(ESCAPES.get(c, c) for c in text)
+
+
+def constraints(guard: Guard, p: Printer) -> str:
+    """A guard as a person writes it: l = L; 1 <= l < L."""
+    chosen: list[Constraint] = [c for c in guard if c.equal] or list(guard)
+    if len(chosen) == 2 and not chosen[0].equal:
+        low, high = chosen
+        name = next((n for n, k in low.expr.terms if k == 1 and dict(high.expr.terms).get(n) == -1), None)
+        if name is not None:
+            # 1 <= l and l <= L read as one range.
+            lower = p.affine(affine(name) - low.expr)
+            return f"{lower} {p.compare('<=')} {p.constraint(high)}"
+    return ", ".join(p.constraint(c) for c in chosen)
+
+
+def inline(pieces: Pieces, p: Printer, math: Callable[[str], str], plain: Callable[[str], str]) -> str:
+    out = ""
+    for piece in pieces:
+        if isinstance(piece, str):
+            out += plain(piece)
+        elif isinstance(piece, Range):
+            out += math(constraints(piece.guard, p))
+        else:
+            out += math(p(piece))
+    return out
+
+
+def row_body(row: Row, p: Printer, equals: str = "=") -> tuple[str, str]:
+    left = p(row.left) if row.left is not None else ""
+    right = p(row.right)
+    return left, right if isinstance(row.right, Assign) else f"{equals} {right}"
+
+
+# ---------------------------------------------------------------- LaTeX
+
+
+def latex(d: Document, standalone: bool = False) -> str:
+    """A fragment for amsmath, or a document that stands alone (article, amsmath, xcolor)."""
+    p = Latex(d.system, d.notation, roles=standalone)
+    parts: list[str] = []
+    for b in d.blocks:
+        parts.append(latex_block(b, p, standalone))
+    body = "\n\n".join(x for x in parts if x)
+    if not standalone:
+        return body
+    title = inline(d.title, p, lambda m: f"${m}$", escape)
+    return f"{PREAMBLE}\\begin{{document}}\n\\section*{{{title}}}\n\n{body}\n\\end{{document}}\n"
+
+
+def latex_block(b: Block, p: Printer, standalone: bool) -> str:
+    match b:
+        case Heading(pieces):
+            text = inline(pieces, p, lambda m: f"${m}$", escape)
+            return f"\\subsection*{{{text}}}" if standalone else f"\\paragraph{{{text}}}"
+        case Rows(rows):
+            return latex_rows(rows, p)
+        case Prose(pieces):
+            return inline(pieces, p, lambda m: f"${m}$", escape)
+        case Closing(text):
+            return f"\\textit{{{escape(text)}}}"
+        case Table(header, rows):
+            head = " & ".join(header) + r" \\ \hline"
+            cells = [" & ".join(inline(c, p, lambda m: f"${m}$", escape) for c in r) + r" \\" for r in rows]
+            return "\\begin{tabular}{llll}\n" + "\n".join([head, *cells]) + "\n\\end{tabular}"
+        case Code(text):
+            return f"\\begin{{verbatim}}\n{text}\n\\end{{verbatim}}"
+        case Display(source):
+            return f"\\[ {source} \\]"
+    raise TypeError(type(b).__name__)
+
+
+def latex_rows(rows: tuple[Row, ...], p: Printer) -> str:
+    lines = []
+    for row in rows:
+        left, right = row_body(row, p, "")
+        condition = rf" \qquad ({constraints(row.condition, p)})" if row.condition else ""
+        why = inline(row.why, p, lambda m: f"${m}$", escape)
+        relation = "" if isinstance(row.right, Assign) else "= "
+        right = right.strip()
+        if row.boxed:
+            right = rf"\boxed{{{right}}}"
+        values = rf" = {row.values[0]} = {row.values[1]}" if row.values else ""
+        tag = rf" \tag{{{row.number}}}" if row.number is not None else r" \notag"
+        note = rf" && \text{{{why}}}" if why else " &&"
+        lines.append(f"{left} &{relation}{right}{values}{condition}{note}{tag}")
+    return "\\begin{align}\n  " + " \\\\\n  ".join(lines) + "\n\\end{align}"
+
+
+# ---------------------------------------------------------------- Markdown
+
+
+def markdown(d: Document) -> str:
+    """Markdown with $$ displays, as GitHub, JupyterLab and most sites read it."""
+    p = Latex(d.system, d.notation)
+    math = lambda m: f"${m}$"  # noqa: E731
+    parts = [f"# {inline(d.title, p, math, str)}"]
+    for b in d.blocks:
+        match b:
+            case Heading(pieces):
+                parts.append(f"## {inline(pieces, p, math, str)}")
+            case Rows(rows):
+                parts.append("$$\n" + latex_rows(rows, p).replace("{align}", "{aligned}").replace(r"\notag", "") + "\n$$")
+                parts[-1] = _tags_to_text(parts[-1])
+            case Prose(pieces):
+                parts.append(inline(pieces, p, math, str))
+            case Closing(text):
+                parts.append(f"*{text}*")
+            case Table(header, rows):
+                lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+                lines += ["| " + " | ".join(inline(c, p, math, str).replace("|", r"\|") for c in r) + " |" for r in rows]
+                parts.append("\n".join(lines))
+            case Code(text, language):
+                parts.append(f"```{language}\n{text}\n```")
+            case Display(source):
+                parts.append(f"$$\n{source}\n$$")
+    return "\n\n".join(parts) + "\n"
+
+
+def _tags_to_text(display: str) -> str:
+    """Inside `aligned`, where no tag may stand, the number goes into a column of its own."""
+    import re
+
+    return re.sub(r" \\tag\{(\d+)\}", r" && (\1)", display)
+
+
+# ---------------------------------------------------------------- terminal
+
+
+def width(text: str) -> int:
+    """Columns that a text takes on a terminal; combining marks take none."""
+    return sum(0 if unicodedata.combining(c) else 1 for c in text)
+
+
+def text(d: Document, *, ascii_only: bool = False, columns: int = 100) -> str:
+    """Lines for a terminal: the mathematics on the left, its number and rule on the right."""
+    p: Text = Ascii(d.system, d.notation) if ascii_only else Text(d.system, d.notation)
+    plain: Callable[[str], str] = to_ascii if ascii_only else str
+    lines = [inline(d.title, p, str, plain)]
+    lines.append(("=" if ascii_only else "═") * width(lines[0]))
+    for b in d.blocks:
+        lines += text_block(b, p, plain, columns, ascii_only)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def text_block(b: Block, p: Text, plain: Callable[[str], str], columns: int, ascii_only: bool) -> Iterator[str]:
+    match b:
+        case Heading(pieces):
+            yield ""
+            yield inline(pieces, p, str, plain)
+        case Rows(rows):
+            yield from text_rows(rows, p, plain, columns)
+        case Prose(pieces):
+            yield ""
+            yield from wrapped(inline(pieces, p, str, plain), columns)
+        case Closing(t, good):
+            yield ""
+            mark = ("[ok] " if good else "[!!] ") if ascii_only else ("✓ " if good else "✗ ")
+            yield from wrapped(mark + plain(t), columns)
+        case Table(header, rows):
+            cells = [list(header), *([inline(c, p, str, plain) for c in r] for r in rows)]
+            widths = [max(width(r[i]) for r in cells) for i in range(len(header))]
+            for r in cells:
+                yield "  ".join(c + " " * (w - width(c)) for c, w in zip(r, widths, strict=True)).rstrip()
+        case Code(t):
+            yield ""
+            yield from ("    " + line for line in t.splitlines())
+        case Display(_, t):
+            yield "  " + plain(t)
+
+
+def text_rows(rows: tuple[Row, ...], p: Text, plain: Callable[[str], str], columns: int) -> Iterator[str]:
+    bodies = [row_body(r, p) for r in rows]
+    indent = max([min(width(left), 24) for left, _ in bodies if left], default=0)
+    for row, (left, right) in zip(rows, bodies, strict=True):
+        body = left + " " * (indent - width(left)) + (" " if left or indent else "") + right
+        if row.values:
+            body += f" = {row.values[0]} = {row.values[1]}"
+        if row.condition:
+            body += f"   ({constraints(row.condition, p)})"
+        why = inline(row.why, p, str, plain)
+        number = f"({row.number})" if row.number is not None else ""
+        note = f"{number} {why}".strip()
+        line = "  " + body
+        gap = columns - width(line) - width(note)
+        if gap >= 2:
+            yield line + " " * gap + note if note else line
+        else:
+            yield line
+            yield " " * max(4, columns - width(note)) + note
+
+
+def wrapped(t: str, columns: int) -> Iterator[str]:
+    import textwrap
+
+    yield from textwrap.wrap(t, columns, break_long_words=False) or [""]
+
+
+def to_ascii(t: str) -> str:
+    table = {"−": "-", "·": "*", "′": "'", "Σ": "sum", "⋯": "...", "≤": "<=", "≥": ">=", "∂": "d", "←": "<-"}
+    return "".join(table.get(c, c if ord(c) < 128 else "?") for c in t)
+
+
+# ---------------------------------------------------------------- JSON
+
+
+def to_json(record: Record, document: Document, check: Any = None) -> str:
+    """Everything as data: each row with its LaTeX, and each factor with its role, family and indices."""
+    p = Latex(record.system, document.notation)
+    sections = []
+    for s in record.sections:
+        steps = [
+            {
+                "rule": t.rule,
+                "detail": t.level.name.lower(),
+                "latex": p(t.after),
+                "factors": factors(t.after, p),
+                **({"note": t.note} if t.note else {}),
+            }
+            for t in s.steps
+        ]
+        sections.append(
+            {
+                "kind": s.kind,
+                "subject": p(s.subject),
+                "case": constraints(s.case, p) if s.case else None,
+                "detail": s.level.name.lower(),
+                "steps": steps,
+                "result": p(s.result),
+            }
+        )
+    out = {
+        "schema": 1,
+        "goal": p(record.goal),
+        "notation": document.notation.name,
+        "result": p(record.result),
+        "factors": factors(record.result, p),
+        "cases": [{"case": constraints(g, p), "result": p(e)} for g, e in record.cases],
+        "sections": sections,
+        "symbols": [
+            {"symbol": p(f.pattern), "family": f.name, "meaning": f.meaning, "role": f.kind} for f in record.system.families.values()
+        ],
+        "check": None
+        if check is None
+        else {
+            "verdict": check.verdict,
+            "steps": len(check.steps),
+            "points": check.points,
+            "samples": list(check.samples),
+            "arithmetic": check.arithmetic,
+            "seed": check.seed,
+        },
+    }
+    return json.dumps(out, ensure_ascii=False, indent=2) + "\n"
+
+
+def factors(e: Expr, p: Printer) -> list[dict[str, Any]]:
+    """The factors of a product, each with what it is."""
+    body: Expr = e
+    while isinstance(body, Sum | Vec):
+        body = body.body
+    pairs = zip(body.factors, body.roles or (None,) * len(body.factors), strict=True) if isinstance(body, Mul) else [(body, None)]
+    return [{"latex": p(f), "role": role, **leading(f)} for f, role in pairs]
+
+
+def leading(f: Expr) -> dict[str, Any]:
+    """The family and indices of the quantity that a factor is, or is about."""
+    match f:
+        case Ref(family, indices):
+            return {"family": family, "indices": [str(i) for i in indices]}
+        case Partial(top, bottom) if isinstance(bottom, Ref):
+            return {"family": bottom.family, "indices": [str(i) for i in bottom.indices], "of": top.family}
+        case Call(function, arguments, order) if isinstance(arguments[0], Ref):
+            return {"function": function, "order": order, **leading(arguments[0])}
+        case Num(v):
+            return {"number": str(v)}
+        case Size() | _:
+            return {}
+
+
+__all__ = ["Detail", "latex", "markdown", "text", "to_json"]
