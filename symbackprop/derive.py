@@ -316,7 +316,7 @@ class Deriver:
         if line.steps:
             line.show_last(Detail.BRIEF if kind == "goal" else Detail.LECTURE)
             self.sections.append(replace(line.section(kind), case=case))
-        self.known[subject] = line.current
+            self.known[subject] = line.current
         return line.current
 
     def factor(self, p: Partial, context: Context) -> dict[Expr, Expr]:
