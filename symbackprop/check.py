@@ -11,7 +11,23 @@ from symbackprop.derivation import Record, Section, Step
 from symbackprop.indices import Affine, Guard
 from symbackprop.network import System
 from symbackprop.oracle import CannotEvaluate, Number, Oracle, Sample, transcendental
-from symbackprop.symbols import Assign, Call, Compare, Delta, Param, Expr, Partial, Ref, Sum, Vec, WrittenOut, bound, names, substitute, walk
+from symbackprop.symbols import (
+    Assign,
+    Call,
+    Compare,
+    Delta,
+    Expr,
+    Param,
+    Partial,
+    Ref,
+    Sum,
+    Vec,
+    WrittenOut,
+    bound,
+    names,
+    substitute,
+    walk,
+)
 from symbackprop.verdict import Check, StepCheck
 
 POINTS = 2

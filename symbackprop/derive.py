@@ -8,7 +8,7 @@ activation or cost.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from symbackprop.derivation import Detail, Record, Section, SectionKind, Step
@@ -28,6 +28,7 @@ from symbackprop.symbols import (
     Partial,
     Ref,
     Sum,
+    Summand,
     Vec,
     at,
     names,
@@ -534,6 +535,9 @@ def derive(system: System, goal: Partial, *, named: frozenset[str] = frozenset()
         mean = mean_section(system, scalar, context)
         lead.append(mean)
         scalar = Partial(Ref(system.cost, ()), bottom)
+    composed = composition_section(system, bottom, context)
+    if composed is not None:
+        lead.append(composed)
     cells = cases_of(context, bottom, scalar.top, deriver.named)
     cases: tuple[tuple[Guard, Expr], ...] = ()
     if len(cells) > 1:
@@ -546,14 +550,85 @@ def derive(system: System, goal: Partial, *, named: frozenset[str] = frozenset()
     sections = lead + deriver.sections
     induction = deriver.induction
     if lead and induction:
-        induction = (induction[0] + 1, induction[1] + 1)
-    if lead:
+        induction = (induction[0] + len(lead), induction[1] + len(lead))
+    if lead and goal.top.family != system.cost:
         result = lead[0].result
     if isinstance(goal.bottom, Vec):
         extra = array_section(goal, result, context)
         sections.append(extra)
         result = extra.result
     return Record(system, goal, tuple(sections), result, named, cases, induction)
+
+
+def composition_section(system: System, bottom: Ref, context: Context) -> Section | None:
+    """How the cost depends on a parameter of the last layer: C_0j(a_j(z_j(w_j)))."""
+    layers = [i for a, i in zip(system.family(bottom.family).axes, bottom.indices, strict=True) if a.kind == "recursion"]
+    if system.family(bottom.family).kind != "parameter" or layers != [system.layers]:
+        return None
+    line = Line(Ref(system.cost, ()), context)
+    if not line.apply("name the summand", (), Detail.LECTURE):
+        return None
+    for path, p in walk(line.current):
+        if isinstance(p, Summand) and line.apply("read off the equations", path, Detail.LECTURE):
+            return line.section("definition")
+    return None
+
+
+def with_update(record: Record) -> Record:
+    """The derivation, closed by the step of gradient descent that uses it."""
+    goal = record.goal
+    assert isinstance(goal, Partial)
+    context = Context(record.system, record.sections[-1].assume)
+    if isinstance(goal.bottom, Vec):
+        raise GoalError("a step of gradient descent is written for one parameter; name it with all its indices")
+    assert isinstance(goal.bottom, Ref)
+    if record.system.family(goal.bottom.family).kind != "parameter":
+        raise GoalError(f"{goal.bottom.family} is no parameter: gradient descent changes {', '.join(record.system.parameters)}")
+    section = update_section(record.system, goal.bottom, goal, record.result, context)
+    return replace(record, sections=(*record.sections, section), result=section.result)
+
+
+def derive_all(system: System, named: frozenset[str] = frozenset()) -> Record:
+    """One derivation of the gradients by every parameter, with what they share derived once."""
+    cost = Ref(system.cost, ())
+    deriver = Deriver(system, named or frontier(system), bool(named))
+    result: Expr = cost
+    for name in sorted(deriver.named) + [p for p in system.parameters if reaches(system, p, system.cost)]:
+        pattern = system.families[name].pattern
+        context = Context(system, system.range_of(pattern))
+        subject = Partial(cost, pattern)
+        if subject in deriver.known:
+            continue
+        cells = cases_of(context, pattern, cost, deriver.named)
+        if len(cells) > 1:
+            deriver.by_cases(subject, context, cells)
+        else:
+            result = deriver.gradient(subject, context, "goal")
+    return Record(system, cost, tuple(deriver.sections), result, named, (), deriver.induction)
+
+
+def backward_equations(record: Record) -> list[tuple[Expr, Expr, Guard]]:
+    """The equations of the pass in the order of computing: the last gradient of each subject and case."""
+    out: dict[tuple[Expr, Guard], tuple[Expr, Expr, Guard]] = {}
+    for s in record.sections:
+        if s.kind in ("goal", "upstream", "result") and isinstance(s.subject, Partial) and s.steps:
+            case = s.case if not any(c.equal for c in s.case) else ()
+            out.pop((s.subject, case), None)
+            out[(s.subject, case)] = (s.subject, s.result, case)
+    return list(out.values())
+
+
+def one_step_results(system: System) -> Callable[[Partial], Expr | None]:
+    """A function that gives any gradient of the cost in terms of the gradients one equation downstream."""
+    named = frozenset(f.name for f in system.families.values() if f.kind == "derived")
+
+    def resolve(p: Partial) -> Expr | None:
+        if not isinstance(p.bottom, Ref) or p.top.family != system.cost:
+            return None
+        value = one_step(p, Context(system, system.range_of(p.bottom)), named)
+        return value if value != p else None
+
+    return resolve
 
 
 def mean_section(system: System, goal: Partial, context: Context) -> Section:

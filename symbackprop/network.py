@@ -215,9 +215,7 @@ def check_activations(activation: object, last: Affine, output: str | None) -> l
         raise ModelError(f"{len(given)} activations for {last} layers; give one, or one for each layer")
     out: list[Activation] = []
     for a in given:
-        if isinstance(a, F.Function):
-            out.append(a)
-        elif isinstance(a, str) and a in F.ACTIVATION_NAMES:
+        if isinstance(a, F.Function) or (isinstance(a, str) and a in F.ACTIVATION_NAMES):
             out.append(a)
         else:
             raise UnknownNameError(f"no activation is called {a!r}{nearest(str(a), F.ACTIVATION_NAMES)}")

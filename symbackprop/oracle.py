@@ -23,6 +23,7 @@ from symbackprop.symbols import (
     Compare,
     D,
     Delta,
+    Depends,
     Div,
     Expr,
     Mul,
@@ -33,6 +34,7 @@ from symbackprop.symbols import (
     Ref,
     Size,
     Sum,
+    Summand,
     Vec,
     Where,
     WrittenOut,
@@ -357,6 +359,10 @@ class Oracle:
                 return self._sum(index, axis, body, guard)
             case WrittenOut(s):
                 return self.compile(s)
+            case Summand(_, _, body):
+                return self.compile(body)
+            case Depends(quantity):
+                return self.compile(quantity)
             case Delta(left, right):
                 return lambda env, look: self.number(int(left.evaluate(env) == right.evaluate(env)))
             case Call():

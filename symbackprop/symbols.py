@@ -319,6 +319,37 @@ class Assign(Expr):
         return Assign(self.target, parts[0])
 
 
+@dataclass(frozen=True, slots=True)
+class Summand(Expr):
+    """One summand of a sum that has a name: C_{0_j} of C_0. Its value is that of `body`."""
+
+    of: Ref
+    index: Affine
+    body: Expr
+
+    @property
+    def parts(self) -> tuple[Expr, ...]:
+        return (self.body,)
+
+    def rebuild(self, parts: tuple[Expr, ...]) -> Expr:
+        return Summand(self.of, self.index, parts[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Depends(Expr):
+    """A quantity with what it depends on behind it in brackets: a(z(w)). Its value is that of `quantity`."""
+
+    quantity: Expr
+    on: Expr
+
+    @property
+    def parts(self) -> tuple[Expr, ...]:
+        return (self.quantity, self.on)
+
+    def rebuild(self, parts: tuple[Expr, ...]) -> Expr:
+        return Depends(*parts)
+
+
 ZERO, ONE = Num(Fraction(0)), Num(Fraction(1))
 
 
@@ -474,6 +505,8 @@ def substitute(e: Expr, mapping: Mapping[str, Affine]) -> Expr:
             return D(substitute(body, mapping), ref(variable), total)
         case Assign(target, value):
             return Assign(ref(target), substitute(value, mapping))
+        case Summand(of, index, body):
+            return Summand(ref(of), index.substitute(mapping), substitute(body, mapping))
         case Call(function, arguments, order, layer):
             moved = layer.substitute(mapping) if layer else None
             return Call(function, tuple(substitute(a, mapping) for a in arguments), order, moved)

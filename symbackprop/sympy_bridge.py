@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import reduce
 from math import erf, exp, log1p
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import sympy  # type: ignore[import-untyped]
 from sympy.core.symbol import Str  # type: ignore[import-untyped]
@@ -25,7 +25,6 @@ from symbackprop.indices import Affine, Axis, Guard, affine
 from symbackprop.network import System
 from symbackprop.symbols import (
     ONE,
-    ZERO,
     Add,
     Assign,
     Call,
@@ -77,7 +76,8 @@ class FamilyBase(sympy.IndexedBase):  # type: ignore[misc]
 
     def __new__(cls, label: Sym, recursion: Sym = 0) -> FamilyBase:
         symbol = label if isinstance(label, sympy.Symbol) else sympy.Symbol(str(label), real=True)
-        return _indexed_base(cls, symbol, sympy.Integer(recursion))
+        made: FamilyBase = _indexed_base(cls, symbol, sympy.Integer(recursion))
+        return made
 
     def __getitem__(self, indices: Sym, **_: Sym) -> FamilyIndexed:
         return FamilyIndexed(self, *(indices if isinstance(indices, tuple | list | sympy.Tuple) else (indices,)))
@@ -120,7 +120,8 @@ class PartialBase(sympy.IndexedBase):  # type: ignore[misc]
     """
 
     def __new__(cls, label: Sym, top: Sym, tops: Sym, bottom: Sym, direct: Sym) -> PartialBase:
-        return _indexed_base(cls, label, top, sympy.Integer(tops), bottom, sympy.Integer(direct))
+        made: PartialBase = _indexed_base(cls, label, top, sympy.Integer(tops), bottom, sympy.Integer(direct))
+        return made
 
     def __getitem__(self, indices: Sym, **_: Sym) -> FamilyIndexed:
         return FamilyIndexed(self, *(indices if isinstance(indices, tuple | list | sympy.Tuple) else (indices,)))
@@ -326,9 +327,7 @@ class _Outward:
                 known = self.conditions.get(e)
                 return _RELATION[op](self.go(left, taken), self.go(right, taken)) if known is None else known
             case Where(condition, then, other):
-                return sympy.Piecewise(
-                    (self.go(then, taken), self.go(condition, taken)), (self.go(other, taken), True)
-                )
+                return sympy.Piecewise((self.go(then, taken), self.go(condition, taken)), (self.go(other, taken), True))
             case Assign(target, value):
                 return sympy.Tuple(self.ref(target), self.go(value, taken))
             case D():
@@ -505,7 +504,8 @@ def _unfit(e: Sym, symbols: Mapping[Sym, Expr]) -> str:
         return f"found {e}, expected real finite numbers"
     if isinstance(e, sympy.Heaviside | sympy.DiracDelta):
         return f"found {type(e).__name__}, which leaves the value at 0 open; write a Piecewise"
-    return f"found {type(e).__name__}, expected one of + - * / **, Piecewise, Max, Min, {', '.join(sorted(F.FUNCTIONS))}"
+    known = ", ".join(sorted(set(_CALLS.values())))
+    return f"found {type(e).__name__}, expected + - * / **, Piecewise, Max, Min or one of {known}"
 
 
 def _product(e: Sym, go: Callable[[Sym], Expr]) -> Expr:
@@ -586,19 +586,29 @@ def negated(u: Expr) -> Expr:
 def maximum(p: Expr, q: Expr) -> Expr:
     """max(p, q); at a tie a constant counts, so that the slope of max(0, z) at 0 is that of ReLU, else the first.
 
-    >>> maximum(ZERO, Param("z")) == maximum(Param("z"), ZERO)
+    >>> maximum(expr(0), Param("z")) == maximum(Param("z"), expr(0))
     True
     """
-    if constant(p):
-        return Where(Compare(">", q, p), q, p)
-    return Where(Compare(">" if constant(q) else ">=", p, q), p, q)
+    return _extreme(">", p, q)
 
 
 def minimum(p: Expr, q: Expr) -> Expr:
     """min(p, q), with the same convention at a tie."""
+    return _extreme("<", p, q)
+
+
+def _extreme(op: Literal["<", ">"], p: Expr, q: Expr) -> Expr:
+    if isinstance(p, Num) and isinstance(q, Num):
+        return p if (p.value > q.value) == (op == ">") else q
+    # Cases go outwards, while they are few, so that a condition is a plain comparison.
+    if isinstance(p, Where) and sum(1 for _ in walk(p)) < 50:
+        return Where(p.condition, _extreme(op, p.then, q), _extreme(op, p.other, q))
+    if isinstance(q, Where) and sum(1 for _ in walk(q)) < 50:
+        return Where(q.condition, _extreme(op, p, q.then), _extreme(op, p, q.other))
     if constant(p):
-        return Where(Compare("<", q, p), q, p)
-    return Where(Compare("<" if constant(q) else "<=", p, q), p, q)
+        return Where(Compare(op, q, p), q, p)
+    either: Literal["<=", ">="] = "<=" if op == "<" else ">="
+    return Where(Compare(op if constant(q) else either, p, q), p, q)
 
 
 def constant(e: Expr) -> bool:
@@ -693,7 +703,7 @@ def slope_of(body: Expr, variable: str) -> Expr:
     True
     """
     found = dict.fromkeys(p for _, p in walk(body) if isinstance(p, Compare))
-    conditions = {c: sympy.Symbol(f"case{n}") for n, c in enumerate(found)}
+    conditions: dict[Expr, Sym] = {c: sympy.Symbol(f"case{n}") for n, c in enumerate(found)}
     x = sympy.Symbol(variable, real=True)
     derivative = _Outward(params={variable: x}, opaque=True, conditions=conditions)(body).diff(x)
     if derivative.has(sympy.Derivative, sympy.Subs, sympy.Heaviside, sympy.DiracDelta):
@@ -708,15 +718,15 @@ def _shorter(d: Sym) -> Sym:
     if size > SIMPLIFY_LIMIT:
         return d
     forms = [d, sympy.factor_terms(d)]
-    if all(abs(p.exp) <= 6 for p in d.atoms(sympy.Pow) if p.exp.is_Rational) and not d.has(sympy.Piecewise):
+    if all(abs(p.exp) <= 6 for p in d.atoms(sympy.Pow) if p.exp.is_Rational) and not d.has(sympy.Piecewise, sympy.exp):
         absolute = d.replace(
             lambda p: p.is_Mul and any(_is_sign(f, p) for f in p.args),
             lambda p: next(
                 p / (f * f.arguments[0]) * Applied("abs", 0, (), f.arguments[0]) for f in p.args if _is_sign(f, p)
             ),
         )
-        forms += [absolute, sympy.cancel(sympy.together(absolute))] if absolute != d else []
-        forms.append(sympy.factor_terms(sympy.cancel(d)))
+        forms += [absolute, sympy.factor(absolute)] if absolute != d else []
+        forms += [sympy.factor_terms(sympy.cancel(d)), sympy.factor(d)]
     return min(forms, key=lambda f: f.count_ops())
 
 
@@ -780,7 +790,8 @@ def _entry(r: Ref, system: System, data: Any) -> Any:
     label, indices = family.name, [int(i.const) for i in r.indices]
     if family.kind == "parameter":
         if not isinstance(data, Mapping) or label not in data:
-            raise ShapeError(f"params has no entry {label!r}, expected {{{', '.join(map(repr, system.parameters))}: ...}}")
+            known = ", ".join(map(repr, system.parameters))
+            raise ShapeError(f"params has no entry {label!r}, expected a dictionary with {known}")
         data = data[label]
         if family.axes and family.axes[0].kind == "recursion":
             position = indices[0] - _first_layer(family, system)
@@ -843,7 +854,8 @@ def lambdify_result(
     if not system.numeric:
         raise ModelError("lambdify needs numeric sizes, found symbolic ones; give sizes such as [2, 3, 1]")
     if loose := names(e):
-        raise ModelError(f"lambdify needs one entry, found the free index {', '.join(sorted(loose))}; put a number there")
+        letters = ", ".join(sorted(loose))
+        raise ModelError(f"lambdify needs one entry, found the free index {letters}; put a number there")
     expansion = _Expansion(system, dict(known or {}), resolve)
     try:
         formula, _ = expansion.value(e, 0)

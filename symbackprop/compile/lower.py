@@ -56,6 +56,7 @@ from symbackprop.symbols import (
     Sum,
     Where,
     WrittenOut,
+    families,
     substitute,
     transform,
 )
@@ -434,6 +435,9 @@ class Builder:
             twin = self.same_sign.get(left.name)
             if twin is not None:
                 left = Value(twin, left.labels)
+                n = self.node(left)
+                if (then, other) == (ONE, ZERO) and n is not None and n.head == "call maximum" and len(n.args) == 1:
+                    return self.call("sign", [left])  # it is 0 or positive
         values: list[Value] = []
 
         def place(t: Term) -> Expr:
@@ -567,7 +571,7 @@ def guarded_exp(branch: Expr, condition: Expr, *, holds: bool) -> Expr:
 
 # ---------------------------------------------------------------- walking the equations
 
-PRIMITIVES = frozenset("exp log sqrt abs sign erf sin cos tanh sigmoid softplus minimum maximum".split())
+PRIMITIVES = frozenset(["exp", "log", "sqrt", "abs", "sign", "erf", "sin", "cos", "tanh", "sigmoid", "softplus", "minimum", "maximum"])
 Env: TypeAlias = "dict[str, int | str]"  # an index: a number, or a label
 
 
@@ -588,10 +592,7 @@ class Case:
 
 
 RESERVED = frozenset(
-    """absolute add bind cond const copyto cos divide dot dtype einsum empty equal erf exp expm1 fill greater greater_equal
-    less less_equal log log1p m matmul maximum minimum multiply negative not_equal np ones plan power reciprocal run sign
-    sin sqrt square subtract tanh vdot sigmoid softplus params grads cost main forward gradient value_and_grad initialise
-    params x_ y_ rng size samples result seed""".split()
+    ["absolute", "add", "bind", "cond", "const", "copyto", "cos", "divide", "dot", "dtype", "einsum", "empty", "equal", "erf", "exp", "expm1", "fill", "greater", "greater_equal", "less", "less_equal", "log", "log1p", "m", "matmul", "maximum", "minimum", "multiply", "negative", "not_equal", "np", "ones", "plan", "power", "reciprocal", "run", "sign", "sin", "sqrt", "square", "subtract", "tanh", "vdot", "sigmoid", "softplus", "params", "grads", "cost", "main", "forward", "gradient", "value_and_grad", "initialise", "params", "x_", "y_", "rng", "size", "samples", "result", "seed"]
 )
 
 
@@ -636,7 +637,7 @@ class Lowerer:
         """A name in generated code: letters of the family and its numbers, never text from outside."""
         family = key[0] if key[0].isascii() and re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", key[0]) else "v"
         base = ("d" if adjoint else "") + family + "_".join(map(str, key[1]))
-        while base in self.taken or keyword.iskeyword(base) or re.fullmatch(r"[tcbg]\d+", base):
+        while base in self.taken or keyword.iskeyword(base) or re.fullmatch(r"[tcu]\d+", base):
             base += "_"
         self.taken.add(base)
         return base
@@ -1165,3 +1166,12 @@ def check_families(system: System, wanted: Iterable[str], what: str) -> None:
     for name in wanted:
         if name not in system.families:
             raise UnknownFamilyError(f"{what}: {name!r} is no family of this network{nearest(name, system.families)}")
+
+
+def sampled_families(system: System) -> frozenset[str]:
+    """The families whose quantities differ from sample to sample: inputs, targets and what depends on them."""
+    out = {f.name for f in families_of(system, ("input", "target"))}
+    uses = [(e.lhs.family, families(e.rhs)) for e in system.equations]
+    while more := {lhs for lhs, rhs in uses if rhs & out} - out:
+        out |= more
+    return frozenset(out)

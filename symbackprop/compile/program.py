@@ -156,7 +156,7 @@ class Program:
 # ---------------------------------------------------------------- checking
 
 SCALAR_CALLS = frozenset(
-    "exp expm1 log log1p sqrt abs sign erf sin cos tanh sigmoid softplus minimum maximum".split()
+    ["exp", "expm1", "log", "log1p", "sqrt", "abs", "sign", "erf", "sin", "cos", "tanh", "sigmoid", "softplus", "minimum", "maximum"]
 )
 
 

@@ -138,6 +138,43 @@ def build(record: Record, notation: Notation, detail: Detail, check: Check | Non
     return Document(("Derivation of ", record.goal), tuple(w.blocks), record.system, notation, record.goal)
 
 
+def build_backward(
+    record: Record, notation: Notation, detail: Detail, check: Check | None, loop: str, loop_latex: str
+) -> Document:
+    """The document of a whole backward pass: its equations, their derivations, the loop."""
+    from symbackprop.derive import backward_equations
+
+    w = Writer(detail)
+    definitions(w, record)
+    equations = [Row(a, b, (), w.number(a), case) for a, b, case in backward_equations(record)]
+    w.blocks.append(Heading(("The backward pass",)))
+    w.blocks.append(Rows(tuple(equations)))
+    if detail > Detail.BRIEF:
+        for n, section in enumerate(record.sections):
+            write_section(w, record, section, n)
+        induction(w, record)
+    w.blocks.append(Heading(("As a loop",)))
+    w.blocks.append(Display(loop_latex, loop) if loop_latex else Code(loop))
+    if check is not None:
+        w.blocks.append(Closing(check.line(), bool(check)))
+    return Document(("The backward pass",), tuple(w.blocks), record.system, notation)
+
+
+def overview(system: System, notation: Notation, label: str) -> Document:
+    """A model as it was understood: equations, symbols, notation."""
+    rows = tuple(Row(e.lhs, e.rhs, meaning(system, e), n + 1, e.guard) for n, e in enumerate(system.equations))
+    style = (
+        f"Notation {notation.name} ({notation.source}): nodes are numbered from {notation.first}; "
+        f"factors along a chain rule stand in the order {', '.join(notation.order)}"
+        + (f"; {', '.join(f'the gradient by {f} is written {g}' for f, g in notation.gradients.items())}" if notation.gradients else "")
+        + "."
+    )
+    blocks: list[Block] = [Heading(("Equations",)), Rows(rows), Heading(("Symbols",)), symbol_table(system, None, notation), Prose((style,))]
+    for f in system.facts:
+        blocks.append(Prose(("Declared of the data: ", f.lhs, " = ", f.rhs, ".")))
+    return Document((label,), tuple(blocks), system, notation)
+
+
 def used_equations(record: Record) -> list[Equation]:
     """The equations that the derivation rests on, in the order in which the network states them."""
     seen: set[str] = set()
@@ -268,7 +305,7 @@ def write_section(w: Writer, record: Record, section: Section, position: int) ->
     if section.kind in ("result", "update") and position == len(record.sections) - 1:
         rows[-1] = replace(rows[-1], boxed=True)
     if rows[-1].number is not None:
-        w.numbers[section.subject] = rows[-1].number
+        w.numbers.setdefault(section.subject, rows[-1].number)
         if isinstance(section.subject, Partial):
             w.numbers[Partial(section.subject.top, section.subject.bottom, True)] = rows[-1].number
             w.numbers[Partial(section.subject.top, section.subject.bottom)] = rows[-1].number
@@ -280,10 +317,11 @@ def _closes(record: Record, position: int) -> bool:
     """Whether a section is one of the two that an induction needs."""
     if record.induction is None:
         return False
-    base, step = record.induction
-    subject = record.sections[step].subject
-    later = [n for n, s in enumerate(record.sections) if s.subject == subject and n > step]
-    return position == base or position in later[-1:]
+    for start in record.induction:
+        subject = record.sections[start].subject
+        if position == [n for n, s in enumerate(record.sections) if s.subject == subject and n >= start][-1]:
+            return True
+    return False
 
 
 def title(record: Record, section: Section) -> Pieces:
@@ -292,6 +330,8 @@ def title(record: Record, section: Section) -> Pieces:
     match section.kind:
         case "goal":
             return ("The mean over the samples",) if _is_mean(record, section) else ("The chain rule", *case)
+        case "definition":
+            return ("What the cost depends on",)
         case "factor":
             return ("The factor ", section.subject)
         case "upstream" if assembled:
@@ -373,7 +413,7 @@ def symbol_table(system: System, only: frozenset[str] | None = None, notation: N
         rows.append(((f.pattern,), (f.meaning,), index_ranges(f), (KINDS[f.kind],)))
         if f.name == "w" and len(f.axes) == 3:
             array = Ref("w", f.pattern.indices[:2])
-            rows.append(((array,), ("weight vector into node j of layer l",), index_ranges(f)[:-1] or ("",), ("parameter",)))
+            rows.append(((array,), ("weight vector into node j of layer l",), index_ranges(f), ("parameter",)))
     if notation is not None:
         for name in notation.gradients:
             if name in system.families and (only is None or name in only):
@@ -393,10 +433,7 @@ def symbol_table(system: System, only: frozenset[str] | None = None, notation: N
 
 def index_ranges(f: Family) -> Pieces:
     """The ranges of a family's indices."""
-    out: list[Piece] = []
-    for c in f.guard:
-        out += [", " if out else "", Range((c,))]
-    return tuple(out) or ("",)
+    return (Range(f.guard),) if f.guard else ("",)
 
 
 def guard_pieces(guard: Guard) -> tuple[Constraint, ...]:

@@ -9,7 +9,20 @@ from typing import Any
 
 from symbackprop.derivation import Detail, Record
 from symbackprop.indices import Constraint, Guard, affine
-from symbackprop.render.document import Block, Closing, Code, Display, Document, Heading, Pieces, Prose, Range, Row, Rows, Table
+from symbackprop.render.document import (
+    Block,
+    Closing,
+    Code,
+    Display,
+    Document,
+    Heading,
+    Pieces,
+    Prose,
+    Range,
+    Row,
+    Rows,
+    Table,
+)
 from symbackprop.render.latex import Latex
 from symbackprop.render.printer import Printer
 from symbackprop.render.text import Ascii, Text
@@ -155,6 +168,22 @@ def _tags_to_text(display: str) -> str:
     return re.sub(r" \\tag\{(\d+)\}", r" && (\1)", display)
 
 
+def notebook(d: Document) -> str:
+    """One display for a notebook: all rows in one aligned block, as MathJax and KaTeX in notebooks read it."""
+    p = Latex(d.system, d.notation)
+    lines = []
+    for b in d.blocks:
+        if isinstance(b, Rows):
+            for row in b.rows:
+                left, right = row_body(row, p, "=")
+                why = inline(row.why, p, lambda m: f"${m}$", escape)
+                number = rf"({row.number})" if row.number is not None else ""
+                lines.append(rf"{left} &{right} && {number}\ \text{{{why}}}")
+        elif isinstance(b, Closing):
+            lines.append(rf"&\text{{{escape(b.text)}}}")
+    return "$$\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}$$"
+
+
 # ---------------------------------------------------------------- terminal
 
 
@@ -197,7 +226,8 @@ def text_block(b: Block, p: Text, plain: Callable[[str], str], columns: int, asc
             yield ""
             yield from ("    " + line for line in t.splitlines())
         case Display(_, t):
-            yield "  " + plain(t)
+            yield ""
+            yield from ("    " + plain(line) for line in t.splitlines())
 
 
 def text_rows(rows: tuple[Row, ...], p: Text, plain: Callable[[str], str], columns: int) -> Iterator[str]:

@@ -27,6 +27,9 @@ class Latex(Printer):
         return latex if not sub or len(sub) == 1 or latex.startswith("\\") else f"{head}_{{{sub}}}"
 
     def indexed(self, letter: str, sub: str, sup: str, primes: int = 0) -> str:
+        if "_" in letter and sub and not primes:
+            head, _, under = letter.partition("_")
+            return f"{head}_{{{under.strip('{}')}_{sub}}}"
         low = f"_{{{sub}}}" if len(sub) > 1 else f"_{sub}" if sub else ""
         high = f"^{{{sup}}}" if len(sup) > 1 else f"^{sup}" if sup else ""
         prime = "'" * primes

@@ -23,6 +23,7 @@ from symbackprop.symbols import (
     Compare,
     D,
     Delta,
+    Depends,
     Div,
     Expr,
     Mul,
@@ -34,6 +35,7 @@ from symbackprop.symbols import (
     Role,
     Size,
     Sum,
+    Summand,
     Vec,
     Where,
     WrittenOut,
@@ -151,6 +153,10 @@ class Printer(ABC):
                 return self.where(self.write(condition, 0), self.write(then, 0), self.write(other, 0)), ATOM if not self.linear else ADD
             case Compare(op, left, right):
                 return f"{self.write(left, 0)} {self.compare(op)} {self.write(right, 0)}", 0
+            case Summand(of, index, _):
+                return self.indexed(self.ref(of), self.position(index), ""), ATOM
+            case Depends(quantity, on):
+                return self.apply(self.write(quantity, 0), self.write(on, 0)), ATOM
             case Assign(target, value):
                 return f"{self.ref(target)} {self.arrow()} {self.write(value, 0)}", 0
         raise TypeError(f"no way to print {type(e).__name__}")

@@ -13,12 +13,14 @@ from symbackprop.symbols import (
     Add,
     Call,
     D,
+    Depends,
     Expr,
     Mul,
     Partial,
     Ref,
     Role,
     Sum,
+    Summand,
     Vec,
     bound,
     families,
@@ -352,3 +354,56 @@ def held(system: System, top: Ref, bottom: Ref) -> bool:
 
 def _recursion(system: System, r: Ref) -> list[Affine]:
     return [i for a, i in zip(system.family(r.family).axes, r.indices, strict=True) if a.kind == "recursion"]
+
+
+@rule(
+    "name the summand",
+    statement=r"C_0 = \sum_j f_j = \sum_j C_{0_j}",
+    source="definition of C_{0_j}",
+)
+def name_summand(e: Expr, context: Context) -> Expr | None:
+    """The definition of the cost with a name for each of its summands."""
+    if not isinstance(e, Ref):
+        return None
+    equation = context.system.defining(e, context.assume)
+    if equation is None or not isinstance(equation.rhs, Sum):
+        return None
+    s = equation.rhs
+    return Sum(s.index, s.axis, Summand(e, affine(s.index), s.body), s.guard)
+
+
+@rule(
+    "read off the equations",
+    statement=r"C_0 = C_0\left(a\left(z\left(w\right)\right)\right)",
+    source="the graph of the network's equations",
+)
+def composition(e: Expr, context: Context) -> Expr | None:
+    """What a summand of the cost depends on, and what that depends on, down to a parameter of the same layer."""
+    if not isinstance(e, Summand):
+        return None
+    inner = next((p for _, p in walk(e.body) if isinstance(p, Ref) and context.system.families[p.family].kind == "derived"), None)
+    return Depends(e, dependence(inner, context)) if inner is not None else None
+
+
+def dependence(r: Ref, context: Context) -> Expr:
+    """a(z(w)): each quantity on the one behind it in the same layer; a parameter as the array that enters."""
+    equation = context.system.defining(r, context.assume)
+    if equation is None:
+        return r
+    below = [p for _, p in walk(equation.rhs) if isinstance(p, Ref) and p.family != r.family]
+    same = [p for p in below if not crosses(context.system, p, r)]
+    derived = [p for p in same if context.system.families[p.family].kind == "derived"]
+    if derived:
+        first = derived[0]
+        sums = {p.index: p.axis for _, p in walk(equation.rhs) if isinstance(p, Sum)}
+        last = first.indices[-1].name if first.indices else None
+        if last in sums and not isinstance(equation.rhs, Call):
+            return Depends(r, Vec(last, sums[last], first))
+        return Depends(r, dependence(first, context))
+    parameters = [p for p in same if context.system.families[p.family].kind == "parameter"]
+    if not parameters:
+        return r
+    p = parameters[0]
+    sums = {q.index: q.axis for _, q in walk(equation.rhs) if isinstance(q, Sum)}
+    last = p.indices[-1].name if p.indices else None
+    return Depends(r, Vec(last, sums[last], p) if last in sums else p)

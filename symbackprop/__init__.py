@@ -1,0 +1,26 @@
+"""The mathematics of backpropagation: derivations, verdicts and gradient functions.
+
+>>> from symbackprop import dense
+>>> d = dense().derive("w_12^L")
+>>> print(d.text(detail="brief").splitlines()[-3].strip()[:10])
+∂C₀/∂w₁₂⁽ᴸ
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from symbackprop.api import Derivation, Network, dense, load
+
+__version__ = "0.1.0"
+__all__ = ["Derivation", "Network", "__version__", "dense", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use, so that `symbackprop --help` and `--version` load next to nothing.
+    if name in ("Derivation", "Network", "dense", "load"):
+        from symbackprop import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'symbackprop' has no attribute {name!r}")

@@ -1,0 +1,710 @@
+"""The public facades: networks, derivations, backward passes.
+
+Thin: each holds frozen records and asks the layers below, which are imported when they are needed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from symbackprop.errors import GoalError, ModelError, UnknownNameError, nearest
+from symbackprop.models import find_model
+from symbackprop.notation import Notation, find_notation
+
+if TYPE_CHECKING:
+    from symbackprop.compile import GradientFunction
+    from symbackprop.derivation import Record, Section, Step
+    from symbackprop.network import System
+    from symbackprop.render.document import Document
+    from symbackprop.symbols import Expr, Partial
+    from symbackprop.verdict import Check
+
+FORMATS = {".html": "html", ".htm": "html", ".tex": "latex", ".md": "markdown", ".json": "json", ".txt": "text"}
+
+
+def dense(
+    sizes: Sequence[int | str | None] | None = None,
+    activation: Any = "generic",
+    loss: Any = "sum_squares",
+    bias: bool = False,
+    *,
+    layers: int | None = None,
+    width: int | None = None,
+    facts: Sequence[str] | None = None,
+    notation: str | Notation = "deeplizard",
+) -> Network:
+    """A fully connected network, as the lessons write it.
+
+    Args:
+        sizes: n_0, ..., n_L; a letter or None for a symbolic width. None: L and all widths are symbols.
+        activation: `generic` (g^(l), one for each layer), `same` (one generic for all), `identity`, `sigmoid`,
+            `tanh`, `relu`, `leaky_relu`, `elu`, `softplus`, `silu`, `gelu`, `gelu_tanh`, `softmax`; a list with one for
+            each layer; a SymPy expression in one symbol; or a Python function of one number.
+        loss: `sum_squares`, `half_sum_squares`, `mean_squares`, `sum_absolute`, `huber`, `binary_cross_entropy`,
+            `softmax_cross_entropy`, `generic`; a SymPy expression in a and y; or a Python function of (a, y).
+        bias: Whether z_j^(l) has a term b_j^(l).
+        layers, width: L, and one width for all layers, where no sizes are given; width=1 is a chain of single neurons.
+        facts: Declared facts of the targets, such as `sum_j y_j = 1`. None: those that belong to the cost.
+        notation: `deeplizard`, `3b1b`, `nielsen` or a Notation.
+
+    Raises:
+        ModelError: Sizes that are not positive, or lists that do not fit each other.
+        UnknownNameError: No activation, cost or notation of that name.
+        FunctionError: A Python function or SymPy expression that cannot be understood.
+
+    >>> dense([2, 3, 1], activation="sigmoid", bias=True)
+    Network(2-3-1, sigmoid, sum_squares, bias)
+    """
+    from symbackprop.network import dense_system
+
+    system = dense_system(
+        sizes, _activations(activation), _cost(loss), bias, layers=layers, width=width, facts=facts
+    )
+    shape = "-".join("n" if n is None else str(n) for n in system.widths) if system.layers.value is not None else (
+        f"L layers of {system.widths[0] or 'n_l'}"
+    )
+    label = ", ".join([shape, _name(activation), _name(loss), *(["bias"] if bias else [])])
+    return Network(system, find_notation(notation), label)
+
+
+def _name(x: Any) -> str:
+    if isinstance(x, list | tuple):
+        return "/".join(_name(i) for i in x)
+    return x if isinstance(x, str) else getattr(x, "__name__", None) or getattr(x, "name", None) or str(x)
+
+
+def _activations(activation: Any) -> Any:
+    """Names stay; functions and SymPy expressions are read."""
+    if isinstance(activation, list | tuple):
+        return [_activations(a) for a in activation]
+    if isinstance(activation, str) or activation is None:
+        return activation
+    from symbackprop.own import activation as read
+
+    return read(activation)
+
+
+def _cost(loss: Any) -> Any:
+    if isinstance(loss, str) or loss is None:
+        return loss
+    from symbackprop.own import cost as read
+
+    return read(loss)
+
+
+def load(name: str, **changes: Any) -> Network:
+    """A built-in model by name, with some of its `dense` arguments changed.
+
+    Raises:
+        UnknownNameError: No model of that name.
+
+    >>> load("nielsen").notation.name
+    'nielsen'
+    """
+    model = find_model(name)
+    return dense(**{**model.arguments, "notation": model.notation, **changes})
+
+
+class Network:
+    """Equations, and the notation to write them in. Built by `dense` or `load`."""
+
+    def __init__(self, system: System, notation: Notation, label: str = "") -> None:
+        self.system, self.notation, self.label = system, notation, label
+
+    def __repr__(self) -> str:
+        return f"Network({self.label})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Network) and (self.system, self.notation) == (other.system, other.notation)
+
+    def __hash__(self) -> int:
+        return hash((self.system, self.notation.name))
+
+    def __getitem__(self, family: str) -> Any:
+        """A family as a SymPy object: `net["w"][l, j, k]` prints as w_jk^(l).
+
+        Raises:
+            UnknownFamilyError: No such family.
+        """
+        self.system.family(family)
+        return self._sympy_families[family]
+
+    @cached_property
+    def _sympy_families(self) -> Mapping[str, Any]:
+        from symbackprop.sympy_bridge import family_symbols
+
+        return family_symbols(self.system)
+
+    def symbols(self) -> SymbolTable:
+        """The notation table: symbol, meaning, range, role of every family."""
+        return SymbolTable(self, None)
+
+    # ------------------------------------------------------------ derivations
+
+    def derive(self, goal: Any = None) -> Derivation:
+        """Derive the gradient that a goal names.
+
+        Args:
+            goal: LaTeX, the short form (`w_jk^l`, `w_12^L`, `a_2^{L-1}`, `dC0/dw_jk^L`, `w_j^l` for the weight vector,
+                `dC/dw_jk^l` for the mean over samples, `x_k`, `delta_j^l`), or an element of a SymPy family of this network.
+                None: the textbook goal, the cost by a general weight.
+
+        Raises:
+            GoalError: The goal cannot be read, or names what the network lacks.
+        """
+        return Derivation(self, self.goal(goal))
+
+    def goal(self, goal: Any) -> Partial:
+        from symbackprop.symbols import Partial, Ref
+
+        if goal is None:
+            first = self.system.parameters[0]
+            return Partial(Ref(self.system.cost, ()), self.system.family(first).pattern)
+        if isinstance(goal, str):
+            from symbackprop.read.goal import read_goal
+
+            return read_goal(goal, self.system, self.notation)
+        from symbackprop.sympy_bridge import goal_ref
+
+        return Partial(Ref(self.system.cost, ()), goal_ref(goal, self.system))
+
+    def backward(self) -> BackwardPass:
+        """The whole backward pass: its equations, as a loop in pseudocode, and as code."""
+        return BackwardPass(self)
+
+    def update(self, goal: Any = None) -> Derivation:
+        """The step of gradient descent w <- w - eta dC/dw, C the cost averaged over the samples."""
+        from symbackprop.symbols import Partial, Ref
+
+        partial = self.goal(goal)
+        assert self.system.mean is not None
+        return Derivation(self, Partial(Ref(self.system.mean[0], ()), partial.bottom), update=True)
+
+    # ------------------------------------------------------------ numbers
+
+    def forward(self, params: Mapping[str, Any], x: Any) -> dict[str, Any]:
+        """Every z, a and the output, by name: {"z": [z_1, ...], "a": [a_0, ...], "output": a_L}."""
+        from symbackprop.compile import forward
+
+        return forward(self.system, params, x)
+
+    def gradient(
+        self, backend: str = "numpy", wrt: Any = None, of: Any = None, given: Sequence[str] = ()
+    ) -> GradientFunction:
+        """Compile the gradient of the mean cost into a function of arrays.
+
+        Args:
+            backend: `numpy`, or `auto` for the fastest there is.
+            wrt: Families to differentiate by; None: all parameters.
+
+        Returns:
+            `f(params, x, y)`: see `GradientFunction`.
+        """
+        from symbackprop.compile import compile_gradient
+
+        if backend == "auto":
+            backend = "numpy"
+        if backend != "numpy":
+            raise UnknownNameError(f"no backend is called {backend!r}{nearest(str(backend), ['numpy', 'auto'])}")
+        return compile_gradient(
+            self.system, self._adjoints, backend=backend, wrt=wrt, of=of, given=tuple(given), describe=self.describe
+        )
+
+    @cached_property
+    def _adjoints(self) -> Any:
+        from symbackprop.derive import adjoints
+
+        return adjoints(self.system)
+
+    def describe(self, e: Expr) -> str:
+        """An expression on one line of text, in this network's notation."""
+        from symbackprop.render.text import Text
+
+        return Text(self.system, self.notation)(e)
+
+    def module(self) -> str:
+        """The text of a module that computes the gradient with NumPy alone."""
+        from symbackprop.compile import write_module
+
+        return write_module(self.system, self._adjoints, text=self.describe)
+
+    def overview(self, *, ascii: bool = False) -> str:
+        """The model in words: its equations, symbols and notation."""
+        from symbackprop.render import formats
+        from symbackprop.render.document import overview
+
+        return formats.text(overview(self.system, self.notation, self.label), ascii_only=ascii)
+
+    def in_notation(self, notation: str | Notation) -> Network:
+        """The same network, written in another notation."""
+        return Network(self.system, find_notation(notation), self.label)
+
+
+class Rendered:
+    """What can be shown: as text, LaTeX, Markdown, HTML or JSON."""
+
+    network: Network
+
+    def _document(self, detail: str, notation: Notation, check: bool) -> Document:
+        raise NotImplementedError
+
+    def _default_detail(self) -> str:
+        return "lecture"
+
+    def _made(self, detail: str, notation: str | Notation | None, check: bool = True) -> Document:
+        chosen = self.network.notation if notation is None else find_notation(notation)
+        return self._document(detail, chosen, check)
+
+    def text(
+        self, detail: str = "lecture", notation: str | Notation | None = None, *, ascii: bool = False, columns: int = 100
+    ) -> str:
+        """Lines for a terminal."""
+        from symbackprop.render import formats
+
+        return formats.text(self._made(detail, notation), ascii_only=ascii, columns=columns)
+
+    def latex(
+        self, detail: str = "lecture", notation: str | Notation | None = None, standalone: bool = False
+    ) -> str:
+        """LaTeX for amsmath: a fragment, or a document that stands alone."""
+        from symbackprop.render import formats
+
+        return formats.latex(self._made(detail, notation), standalone)
+
+    def markdown(self, detail: str = "lecture", notation: str | Notation | None = None) -> str:
+        """Markdown with $$ displays."""
+        from symbackprop.render import formats
+
+        return formats.markdown(self._made(detail, notation))
+
+    def html(self, detail: str = "lecture", notation: str | Notation | None = None) -> str:
+        """One page with everything in it; it opens without a network."""
+        from symbackprop.render.html import html
+
+        documents = {name: self._made(name, notation) for name in ("brief", "lecture", "full")}
+        return html(documents, detail)
+
+    def save(
+        self, path: str | os.PathLike[str], detail: str = "lecture", notation: str | Notation | None = None
+    ) -> None:
+        """Write to a file; its ending (.html, .tex, .md, .json, .txt) says in which format.
+
+        Raises:
+            OutputError: The file cannot be written.
+            UnknownNameError: An ending that names no format.
+        """
+        from symbackprop.output import write_file
+
+        ending = os.path.splitext(os.fspath(path))[1].lower()
+        if ending not in FORMATS:
+            raise UnknownNameError(f"{os.fspath(path)}: no format is known for {ending or 'a name without ending'!r}{nearest(ending, FORMATS)}")
+        write_file(path, self.render(FORMATS[ending], detail, notation, standalone=True))
+
+    def render(
+        self, form: str, detail: str = "lecture", notation: str | Notation | None = None, *, standalone: bool = False
+    ) -> str:
+        """By the name of a format: text, latex, markdown, html or json."""
+        if form == "latex":
+            return self.latex(detail, notation, standalone)
+        if form not in ("text", "markdown", "html", "json"):
+            raise UnknownNameError(f"no format is called {form!r}{nearest(form, ['text', 'latex', 'markdown', 'html', 'json'])}")
+        return str(getattr(self, form)(detail, notation))
+
+    def json(self, detail: str = "lecture", notation: str | Notation | None = None) -> str:
+        raise NotImplementedError
+
+    def _repr_latex_(self) -> str:
+        from symbackprop.render import formats
+
+        document = self._made(self._default_detail(), None)
+        return formats.notebook(document)
+
+    def outcome(self, notation: Notation) -> str:
+        """`proved`, `refuted` or `undecided`; what makes no claim is proved."""
+        return "proved"
+
+    def __str__(self) -> str:
+        return self.text()
+
+
+class Derivation(Rendered):
+    """The derivation of one gradient: steps, result, check, and its renderings.
+
+    Attributes:
+        steps: Every step, each with its rule, both sides, and LaTeX of its own.
+        result: The answer as an expression of this package; `to_sympy()` gives it as SymPy.
+    """
+
+    def __init__(self, network: Network, goal: Partial, update: bool = False) -> None:
+        self.network, self.goal, self._update = network, goal, update
+        self._records: dict[frozenset[str], Record] = {}
+        self._checks: dict[frozenset[str], Check] = {}
+        self._record(network.notation)
+
+    def _record(self, notation: Notation) -> Record:
+        """The record in which the gradients that the notation has letters for keep their names."""
+        named = frozenset(n for n in notation.named if n in self.network.system.families)
+        if named not in self._records:
+            from symbackprop.derive import derive, with_update
+
+            record = derive(self.network.system, self.goal, named=named)
+            self._records[named] = with_update(record) if self._update else record
+        return self._records[named]
+
+    @property
+    def record(self) -> Record:
+        return self._record(self.network.notation)
+
+    @property
+    def steps(self) -> tuple[StepView, ...]:
+        return tuple(
+            StepView(self.network, section, step)
+            for section in self.record.sections
+            for step in section.steps
+        )
+
+    @property
+    def result(self) -> ExprView:
+        return ExprView(self.network, self.record.result)
+
+    @property
+    def cases(self) -> dict[str, ExprView]:
+        """The answer by case, where the layer is general: {"l = L": ..., "l < L": ...}."""
+        from symbackprop.render.formats import constraints
+        from symbackprop.render.text import Ascii
+
+        printer = Ascii(self.network.system, self.network.notation)
+        return {constraints(g, printer): ExprView(self.network, e) for g, e in self.record.cases}
+
+    def to_sympy(self) -> Any:
+        """The result as an ordinary, evaluated SymPy expression."""
+        return self.result.to_sympy()
+
+    def check(self, seed: int = 0) -> Check:
+        """Apply every rule again and evaluate both sides of every step on sample networks."""
+        from symbackprop.check import check_record
+
+        return check_record(self.record, seed)
+
+    def _checked(self, notation: Notation) -> Check:
+        from symbackprop.check import check_record
+
+        named = frozenset(n for n in notation.named if n in self.network.system.families)
+        if named not in self._checks:
+            self._checks[named] = check_record(self._record(notation))
+        return self._checks[named]
+
+    def outcome(self, notation: Notation) -> str:
+        return self._checked(notation).verdict
+
+    def symbols(self) -> SymbolTable:
+        """The notation table of the symbols in this derivation."""
+        from symbackprop.symbols import families
+
+        used = frozenset().union(*(families(s.after) | families(s.before) for s in self.record.steps))
+        return SymbolTable(self.network, used)
+
+    def sums(self) -> list[SumView]:
+        """Each sum of the definitions: as a sum, written out, and as a loop."""
+        from symbackprop.render.document import used_equations
+        from symbackprop.symbols import Sum, walk
+
+        return [
+            SumView(self.network, e, p)
+            for e in used_equations(self.record)
+            for _, p in walk(e.rhs)
+            if isinstance(p, Sum) and p.axis.kind == "node"
+        ]
+
+    def composition(self) -> str:
+        """Which quantity depends on which, as LaTeX: C_0(a(z(w)))."""
+        from symbackprop.render.composition import composition_latex
+
+        return composition_latex(self.record, self.network.notation)
+
+    def lambdify(self, modules: str = "numpy") -> Any:
+        """The scalar formula of one entry of a small network as a function of (params, x, y), by SymPy's lambdify.
+
+        Raises:
+            ModelError: Sizes or indices that are symbols, or a formula that is too large.
+        """
+        from symbackprop.derive import one_step_results
+        from symbackprop.sympy_bridge import lambdify_result
+
+        resolve = one_step_results(self.network.system)
+        return lambdify_result(self.goal, self.network.system, resolve, modules)
+
+    def at(self, params: Mapping[str, Any], x: Any, y: Any, **indices: int) -> DerivationAt:
+        """The derivation with the numbers of one network: symbols, numbers, value for every line.
+
+        Args:
+            params, x, y: Arrays of one sample, as for the gradient function.
+            indices: Values of the goal's free letters, in the notation's own counting (`j=1, k=2`, and `l=2`).
+                A letter that is not given takes its first value; the layer l the last.
+        """
+        return DerivationAt(self, params, x, y, indices)
+
+    def json(self, detail: str = "lecture", notation: str | Notation | None = None) -> str:
+        from symbackprop.render import formats
+
+        chosen = self.network.notation if notation is None else find_notation(notation)
+        record = self._record(chosen)
+        return formats.to_json(record, self._document(detail, chosen, False), self._checked(chosen))
+
+    def _document(self, detail: str, notation: Notation, check: bool) -> Document:
+        from symbackprop.derivation import Detail
+        from symbackprop.render.document import build
+
+        level = Detail.named(detail)
+        return build(self._record(notation), notation, level, self._checked(notation) if check else None)
+
+    def __repr__(self) -> str:
+        return f"Derivation({self.network.describe(self.goal)})"
+
+
+class DerivationAt(Derivation):
+    """A derivation with numbers in."""
+
+    def __init__(
+        self, derivation: Derivation, params: Mapping[str, Any], x: Any, y: Any, indices: Mapping[str, int]
+    ) -> None:
+        from symbackprop.numbers import numeric_instance
+
+        self._numbers = numeric_instance(derivation.network, derivation.goal, params, x, y, indices)
+        super().__init__(derivation.network, self._numbers.goal)
+
+    @property
+    def value(self) -> float:
+        """The value of the result."""
+        return self._numbers.value(self.record.result)
+
+    def _document(self, detail: str, notation: Notation, check: bool) -> Document:
+        return self._numbers.fill(super()._document(detail, notation, check))
+
+    def _record(self, notation: Notation) -> Record:
+        record = super()._record(notation)
+        self._numbers.learn(record)
+        return record
+
+
+class ExprView:
+    """An expression of a network, for display and conversion."""
+
+    def __init__(self, network: Network, expression: Expr) -> None:
+        self.network, self.expression = network, expression
+
+    def latex(self, notation: str | Notation | None = None) -> str:
+        from symbackprop.render.latex import Latex
+
+        chosen = self.network.notation if notation is None else find_notation(notation)
+        return Latex(self.network.system, chosen)(self.expression)
+
+    def text(self) -> str:
+        return self.network.describe(self.expression)
+
+    def to_sympy(self) -> Any:
+        from symbackprop.sympy_bridge import to_sympy
+
+        return to_sympy(self.expression, self.network.system)
+
+    def _repr_latex_(self) -> str:
+        return f"$\\displaystyle {self.latex()}$"
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def __repr__(self) -> str:
+        return self.text()
+
+    def __eq__(self, other: object) -> bool:
+        from symbackprop.symbols import same
+
+        return isinstance(other, ExprView) and same(self.expression, other.expression)
+
+    def __hash__(self) -> int:
+        from symbackprop.symbols import canonical
+
+        return hash(canonical(self.expression))
+
+
+class StepView:
+    """One step: subject = ... = `before` = `after`, by `rule`."""
+
+    def __init__(self, network: Network, section: Section, step: Step) -> None:
+        self.network, self.section, self.step = network, section, step
+
+    @property
+    def rule(self) -> str:
+        return self.step.rule
+
+    @property
+    def detail(self) -> str:
+        """The smallest detail at which it has a line of its own."""
+        return self.step.level.name.lower()
+
+    @property
+    def subject(self) -> ExprView:
+        return ExprView(self.network, self.section.subject)
+
+    @property
+    def before(self) -> ExprView:
+        return ExprView(self.network, self.step.before)
+
+    @property
+    def after(self) -> ExprView:
+        return ExprView(self.network, self.step.after)
+
+    def latex(self, notation: str | Notation | None = None) -> str:
+        return f"{self.before.latex(notation)} = {self.after.latex(notation)}"
+
+    def _repr_latex_(self) -> str:
+        return rf"$\displaystyle {self.latex()} \qquad \text{{{self.rule}}}$"
+
+    def __repr__(self) -> str:
+        return f"{self.before.text()} = {self.after.text()}  [{self.rule}]"
+
+
+class SumView:
+    """A sum, written out, and as the loop that a programmer would write."""
+
+    def __init__(self, network: Network, equation: Any, sigma: Any) -> None:
+        self.network, self.equation, self.sigma = network, equation, sigma
+
+    @property
+    def written_out(self) -> ExprView:
+        from symbackprop.rules.sums import points
+        from symbackprop.symbols import WrittenOut
+
+        return ExprView(self.network, WrittenOut(self.sigma, points(self.network.system, self.sigma, ())))
+
+    @property
+    def loop(self) -> str:
+        from symbackprop.render.loops import loop
+
+        return loop(self.equation, self.network.system)
+
+    def latex(self, notation: str | Notation | None = None) -> str:
+        return f"{ExprView(self.network, self.sigma).latex(notation)} = {self.written_out.latex(notation)}"
+
+    def _repr_latex_(self) -> str:
+        return f"$\\displaystyle {self.latex()}$"
+
+    def __repr__(self) -> str:
+        return f"{self.network.describe(self.sigma)} = {self.written_out.text()}"
+
+
+class SymbolTable(Rendered):
+    """The notation table; iterating gives one dictionary for each symbol."""
+
+    def __init__(self, network: Network, only: frozenset[str] | None) -> None:
+        self.network, self._only = network, only
+
+    def _document(self, detail: str, notation: Notation, check: bool) -> Document:
+        from symbackprop.render.document import Document, symbol_table
+
+        table = symbol_table(self.network.system, self._only, notation)
+        return Document(("Symbols",), (table,), self.network.system, notation)
+
+    def __iter__(self) -> Iterator[dict[str, str]]:
+        from symbackprop.render.formats import inline
+        from symbackprop.render.text import Text
+
+        printer = Text(self.network.system, self.network.notation)
+        table: Any = self._made("lecture", None).blocks[0]
+        for row in table.rows:
+            yield dict(zip(table.header, (inline(c, printer, str, str) for c in row), strict=True))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def json(self, detail: str = "lecture", notation: str | Notation | None = None) -> str:
+        import json
+
+        return json.dumps({"schema": 1, "symbols": list(self)}, ensure_ascii=False, indent=2) + "\n"
+
+    def __repr__(self) -> str:
+        return self.text()
+
+
+class BackwardPass(Rendered):
+    """The whole backward pass: its equations, derived and checked, the loop, and the code."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self._records: dict[frozenset[str], Record] = {}
+        self._checks: dict[frozenset[str], Check] = {}
+
+    def _record(self, notation: Notation) -> Record:
+        named = frozenset(n for n in notation.named if n in self.network.system.families)
+        if named not in self._records:
+            from symbackprop.derive import derive_all
+
+            self._records[named] = derive_all(self.network.system, named)
+        return self._records[named]
+
+    @property
+    def equations(self) -> list[tuple[ExprView, ExprView]]:
+        """Each gradient with its value, in the order in which they are computed."""
+        from symbackprop.derive import backward_equations
+
+        return [
+            (ExprView(self.network, a), ExprView(self.network, b))
+            for a, b, _ in backward_equations(self._record(self.network.notation))
+        ]
+
+    def pseudocode(self) -> str:
+        """LaTeX of the pass as an algorithm."""
+        from symbackprop.compile import pseudocode_latex
+
+        return pseudocode_latex(self.network.system, self.network._adjoints)
+
+    def loop(self) -> str:
+        """The pass as a loop over the layers, in Python."""
+        from symbackprop.compile import pseudocode
+
+        return pseudocode(self.network.system, self.network._adjoints)
+
+    def code(self) -> str:
+        """The pass as a NumPy module; sizes must be numbers."""
+        return self.network.module()
+
+    def check(self, seed: int = 0) -> Check:
+        from symbackprop.check import check_record
+
+        return check_record(self._record(self.network.notation), seed)
+
+    def _checked(self, notation: Notation) -> Check:
+        from symbackprop.check import check_record
+
+        named = frozenset(n for n in notation.named if n in self.network.system.families)
+        if named not in self._checks:
+            self._checks[named] = check_record(self._record(notation))
+        return self._checks[named]
+
+    def outcome(self, notation: Notation) -> str:
+        return self._checked(notation).verdict
+
+    def _document(self, detail: str, notation: Notation, check: bool) -> Document:
+        from symbackprop.compile import pseudocode, pseudocode_latex
+        from symbackprop.derivation import Detail
+        from symbackprop.render.document import build_backward
+
+        loop = pseudocode(self.network.system, self.network._adjoints)
+        latex = pseudocode_latex(self.network.system, self.network._adjoints)
+        checked = self._checked(notation) if check else None
+        return build_backward(self._record(notation), notation, Detail.named(detail), checked, loop, latex)
+
+    def json(self, detail: str = "lecture", notation: str | Notation | None = None) -> str:
+        from symbackprop.render import formats
+
+        chosen = self.network.notation if notation is None else find_notation(notation)
+        return formats.to_json(self._record(chosen), self._document(detail, chosen, False), self._checked(chosen))
+
+    def __repr__(self) -> str:
+        return f"BackwardPass({self.network.label})"
+
+
+__all__ = ["Derivation", "GoalError", "ModelError", "Network", "dense", "load"]

@@ -1,0 +1,599 @@
+"""The gradient as a function of arrays: checks, buffers for each thread, and the calls into generated code."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from symbackprop.compile.lower import (
+    AdjointLike,
+    check_families,
+    families_of,
+    instantiate,
+    instantiate_adjoints,
+    lower,
+    lower_forward,
+    positions,
+    sampled_families,
+)
+from symbackprop.compile.numpy_backend import Emitted, emit
+from symbackprop.compile.program import SAMPLE, Array, Input
+from symbackprop.errors import DTypeError, ModelError, ShapeError, UnknownNameError, nearest
+from symbackprop.network import System
+from symbackprop.symbols import Expr, families
+
+Params = Mapping[str, Any]
+BACKENDS = ("numpy",)
+DTYPES = {"f": np.dtype(np.float32), "d": np.dtype(np.float64)}
+
+
+# ---------------------------------------------------------------- reading what the caller gives
+
+
+def _list_of(system: System, params: Params, name: str, count: int, layered: bool) -> list[Any]:
+    """The arrays of one family of parameters."""
+    if not isinstance(params, Mapping):
+        raise ShapeError(f"params is {_what(params)}, expected a dict with the keys {_keys(system)}")
+    if name not in params:
+        raise ShapeError(f"params has no {name!r}, expected the keys {_keys(system)}{nearest(name, map(str, params))}")
+    given = params[name]
+    if not layered:
+        return [given]
+    if isinstance(given, np.ndarray) and given.dtype != object:
+        raise ShapeError(
+            f"params[{name!r}] is one array of shape {given.shape}, expected a list of {count} arrays, one for each layer"
+        )
+    if not isinstance(given, Sequence) and not isinstance(given, np.ndarray):
+        raise ShapeError(f"params[{name!r}] is {_what(given)}, expected a list of {count} arrays, one for each layer")
+    if count >= 0 and len(given) != count:
+        raise ShapeError(f"params[{name!r}] has {len(given)} arrays, expected {count}, one for each layer")
+    return list(given)
+
+
+def _keys(system: System) -> str:
+    return ", ".join(repr(f.name) for f in families_of(system, ["parameter"]))
+
+
+def _what(x: object) -> str:
+    return f"a {type(x).__name__}"
+
+
+def check_array(a: object, label: str, dtype: np.dtype[Any] | None, first: str) -> np.dtype[Any]:
+    """The dtype of an array, if it is one that gradients are computed in.
+
+    Raises:
+        DTypeError: No array, not of a floating dtype, or another one than `dtype`.
+    """
+    if not isinstance(a, np.ndarray):
+        raise DTypeError(f"{label} is {_what(a)}, expected a NumPy array of float32 or float64")
+    if a.dtype not in DTYPES.values():
+        raise DTypeError(
+            f"{label} has dtype {a.dtype}, expected float32 or float64"
+            + ("; convert it with .astype(float)" if a.dtype.kind in "iub" else "")
+        )
+    if dtype is not None and a.dtype != dtype:
+        raise DTypeError(f"{label} has dtype {a.dtype}, but {first} has {dtype}; convert one of them with .astype")
+    return a.dtype
+
+
+def check_shape(a: Array, expected: tuple[int | None, ...], names: tuple[str, ...], label: str) -> None:
+    """Raise a ShapeError unless the shape is the expected one (None: any)."""
+    shape = a.shape
+    if len(shape) == len(expected) and all(e is None or e == s for e, s in zip(expected, shape, strict=True)):
+        return
+    turned = shape[::-1]
+    fits = len(shape) == 2 and len(expected) == 2 and all(e in (None, s) for e, s in zip(expected, turned, strict=True))
+    sizes = ", ".join(n if e is None else str(e) for n, e in zip(names, expected, strict=True))
+    comma = "," if len(names) == 1 else ""
+    raise ShapeError(
+        f"{label} has shape {shape}, expected ({', '.join(names)}{comma}) = ({sizes}{comma})"
+        + ("; its transpose fits" if fits else "")
+    )
+
+
+# ---------------------------------------------------------------- one network of known depth
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Generated code with its buffers, for one thread, one batch size and one dtype.
+
+    Args:
+        shapes: Of the arrays that it is for.
+        rows: For each of them, whether its only row is taken: a batch of one is run as one sample.
+        places: For each result its family and its place in the family's list (-1 where there is no list).
+        results, inner: The shapes of the results, as the caller sees them and as the code does.
+    """
+
+    shapes: tuple[tuple[int, ...], ...]
+    dtype: np.dtype[Any]
+    rows: tuple[bool, ...] | None
+    places: tuple[tuple[str, int], ...]
+    results: tuple[tuple[int, ...], ...]
+    inner: tuple[tuple[int, ...], ...]
+    code: Callable[..., Callable[[], Any]]
+
+    def bind(self, arrays: Sequence[Array], results: Sequence[Array]) -> Callable[[], Any]:
+        """The work on these arrays, as a function of nothing that returns the cost if the code has it."""
+        if self.rows is not None:
+            arrays = [a[0] if r else a for a, r in zip(arrays, self.rows, strict=True)]
+            results = [r.reshape(s) for r, s in zip(results, self.inner, strict=True)]
+        return self.code(*arrays, *results)
+
+
+class Compiled:
+    """The programs of one network, each generated when it is first needed."""
+
+    def __init__(self, system: System, build: Callable[[bool, bool], Emitted]) -> None:
+        self.system, self.build = system, build
+        self.emitted: dict[tuple[bool, bool], Emitted] = {}
+        self.lock = threading.Lock()
+        self.sampled = sampled_families(system)
+
+    def code(self, batched: bool, value: bool) -> Emitted:
+        with self.lock:
+            if (batched, value) not in self.emitted:
+                self.emitted[batched, value] = self.build(batched, value)
+            return self.emitted[batched, value]
+
+    def plan(self, arrays: Sequence[Array], value: bool) -> Plan:
+        """Code for arrays like these, with new buffers.
+
+        Raises:
+            ShapeError, DTypeError: The arrays are not those of this network.
+        """
+        with self.lock:
+            some = next(iter(self.emitted.values()), None)
+        some = some or self.code(arrays[-1].ndim == 2 if isinstance(arrays[-1], np.ndarray) else False, value)
+        batched, sizes = check(some, arrays)
+        single = batched and sizes[SAMPLE] == 1
+        code = self.code(batched and not single, value)
+        keys = [k for k, _ in code.outputs]
+        inner = tuple(tuple(sizes[d] for d in dims) for _, dims in code.outputs)
+        order = sorted(keys)
+        first = {f: order.index((f, p)) for f, p in reversed(order)}
+        return Plan(
+            tuple(a.shape for a in arrays),
+            arrays[0].dtype,
+            tuple(i.kind != "parameter" and i.key[0] in self.sampled for i in code.inputs) if single else None,
+            tuple((k[0], order.index(k) - first[k[0]] if k[1] else -1) for k in keys),
+            tuple((1, *s) if single and k[0] in self.sampled else s for k, s in zip(keys, inner, strict=True)),
+            inner,
+            code.make(sizes, arrays[0].dtype),
+        )
+
+
+def check(code: Emitted, arrays: Sequence[object]) -> tuple[bool, dict[str, int]]:
+    """Whether the arrays are a batch, and the size of every dimension.
+
+    Raises:
+        ShapeError, DTypeError: Which array is not as expected, and what would fit.
+    """
+    dtype: np.dtype[Any] | None = None
+    batched: bool | None = None
+    first, sizes, count = "", dict(code.program.sizes), dict[str, int]()
+    for i, a in zip(code.inputs, arrays, strict=True):
+        place = count.get(i.key[0], 0)
+        count[i.key[0]] = place + 1
+        label = _label(i, place)
+        dtype, first = check_array(a, label, dtype, first), first or label
+        assert isinstance(a, np.ndarray)
+        names = tuple(d for d in i.dims if d != SAMPLE)
+        expected = tuple(sizes.get(d) for d in names)
+        if i.kind != "parameter":
+            if batched is None and a.ndim not in (len(names), len(names) + 1):
+                known = ", ".join(n if e is None else str(e) for n, e in zip(names, expected, strict=True))
+                comma = "," if len(names) == 1 else ""
+                raise ShapeError(
+                    f"{label} has shape {a.shape}, expected ({known}{comma}) for one sample or (m, {known}) for m samples"
+                )
+            batched = a.ndim > len(names) if batched is None else batched
+            if batched:
+                names, expected = (SAMPLE, *names), (sizes.get(SAMPLE), *expected)
+                if a.ndim and a.shape[0] == 0:
+                    raise ShapeError(f"{label} has shape {a.shape}: the batch is empty, expected at least one sample")
+        check_shape(a, expected, names, label)
+        for d, n in zip(names, a.shape, strict=True):
+            sizes.setdefault(d, n)
+    return bool(batched), sizes
+
+
+def _label(i: Input, place: int) -> str:
+    """How a message calls an array: params["w"][1] (w^(2))."""
+    family, layers = i.key
+    if i.kind in ("input", "target"):
+        return family
+    whole = f'{"params" if i.kind == "parameter" else "given"}["{family}"]'
+    return f'{whole}[{place}] ({family}^({", ".join(map(str, layers))}))' if layers else whole
+
+
+# ---------------------------------------------------------------- the function
+
+
+class Caller:
+    """What a gradient and a forward pass have in common: from the caller's arrays to a plan and back."""
+
+    def __init__(self, system: System, wrt: tuple[str, ...], given: tuple[str, ...], *, targets: bool) -> None:
+        self.system, self.wrt, self.given = system, wrt, given
+        self._networks: dict[int, Compiled] = {}
+        self._lock = threading.Lock()
+        self._local = threading.local()
+        self._layered = {f.name: any(a.kind == "recursion" for a in f.axes) for f in system.families.values()}
+        self._parameters = tuple(f.name for f in families_of(system, ["parameter"]))
+        self._data = tuple(
+            f.name for kind in ("input", "target") if kind == "input" or targets for f in families_of(system, [kind])
+        )
+
+    def _build(self, system: System, batched: bool, value: bool) -> Emitted:
+        raise NotImplementedError
+
+    def _network(self, params: Params) -> Compiled:
+        """The network of the depth that the parameters have."""
+        last = self.system.layers.value
+        last = depth_from(self.system, params, self._layered) if last is None else last
+        with self._lock:
+            if last not in self._networks:
+                own = self.system
+                system = own if own.layers.value is not None else instantiate(own, _widths(own, last))
+                self._networks[last] = Compiled(system, lambda b, v: self._build(system, b, v))
+            return self._networks[last]
+
+    def _gather(self, params: Params, data: Sequence[object], given: Mapping[str, Any] | None) -> list[Any]:
+        """All arrays in the order of the generated code, nothing checked."""
+        arrays: list[Any] = []
+        for name in self._parameters:
+            if self._layered[name]:
+                arrays += params[name]
+            else:
+                arrays.append(params[name])
+        arrays += data
+        for name in self.given:
+            arrays += given[name] if self._layered[name] else [given[name]]  # type: ignore[index]
+        return arrays
+
+    def _examined(self, params: Params, data: Sequence[object], given: Mapping[str, Any] | None) -> Compiled:
+        """The network, once the structure of the arguments is as it should be."""
+        if not isinstance(params, Mapping):
+            raise ShapeError(f"params is {_what(params)}, expected a dict with the keys {_keys(self.system)}")
+        network = self._network(params)
+        for name in self._parameters:
+            count = len(positions(network.system, network.system.families[name]))
+            _list_of(network.system, params, name, count, self._layered[name])
+        unknown = next((k for k in params if k not in self._parameters), None)
+        if unknown is not None:
+            raise ShapeError(f"params has {unknown!r}, which is no parameter; expected the keys {_keys(self.system)}")
+        for name, value in zip(self._data, data, strict=True):
+            if value is None:
+                raise ShapeError(f"{name} is missing, expected an array of float32 or float64")
+        for name in self.given:
+            if given is None or name not in given:
+                raise ShapeError(f"given has no {name!r}, expected the values of {', '.join(self.given)}")
+        return network
+
+    def _prepare(
+        self, params: Params, data: Sequence[object], given: Mapping[str, Any] | None, value: bool, *, own: bool = False
+    ) -> tuple[list[Any], Plan]:
+        """The arrays in order and the plan for them: this thread's, or a new one of its own."""
+        try:
+            plans: dict[Any, Plan] = self._local.plans
+        except AttributeError:
+            plans = self._local.plans = {}
+        place = (value, getattr(data[0], "shape", None)) if data else value
+        try:
+            arrays = self._gather(params, data, given)
+            plan = plans[place]
+            if not own and len(arrays) == len(plan.shapes):
+                dtype = plan.dtype
+                for a, shape in zip(arrays, plan.shapes):  # noqa: B905 - the hot path; lengths are equal
+                    if a.__class__ is not np.ndarray or a.shape != shape or a.dtype is not dtype:
+                        break
+                else:
+                    return arrays, plan
+        except (KeyError, TypeError, IndexError):
+            pass
+        network = self._examined(params, data, given)
+        arrays = self._gather(params, data, given)
+        plan = network.plan(arrays, value)
+        if not own:
+            if len(plans) >= 16:
+                plans.clear()
+            plans[place] = plan
+        return arrays, plan
+
+    def _assemble(self, results: Sequence[Array], places: Sequence[tuple[str, int]]) -> dict[str, Any]:
+        """The results by family."""
+        out: dict[str, Any] = {f: [None] * sum(g == f for g, _ in places) if self._layered[f] else None for f in self.wrt}
+        for r, (f, n) in zip(results, places, strict=True):
+            if n < 0:
+                out[f] = r
+            else:
+                out[f][n] = r
+        return out
+
+
+class GradientFunction(Caller):
+    """`f(params, x, y)`: the gradient of the cost, averaged over the samples.
+
+    Args to a call:
+        params: `{"w": [w_1, ..., w_L], ...}`, w_l of shape (n_l, n_(l-1)), float32 or float64 throughout.
+        x, y: One sample, (n_0,) and (n_L,), or m of them with a leading axis m.
+        out: Arrays to write into, in the structure of the result; they must not overlap the inputs.
+        given: The values of those families that the function was compiled with as given, by name.
+
+    The result has the structure, shapes and dtype of what the function differentiates by. Numbers that are
+    not finite go through as NumPy has them: data is not searched for NaN. Any number of threads may call
+    one function; each has its own buffers.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        adjoints: Sequence[AdjointLike],
+        wrt: tuple[str, ...],
+        given: tuple[str, ...] = (),
+        describe: Callable[[Expr], str] | None = None,
+    ) -> None:
+        super().__init__(system, wrt, given, targets=True)
+        self.adjoints, self.describe = tuple(adjoints), describe
+        if describe is not None:
+            self.__doc__ = "\n".join(
+                [type(self).__doc__ or "", *(f"    {describe(a.subject)} = {describe(a.value)}" for a in adjoints)]
+            )
+        if system.layers.value is not None:
+            self._network({}).code(True, False)  # a function that cannot be compiled is refused here
+
+    def _build(self, system: System, batched: bool, value: bool) -> Emitted:
+        adjoints: Sequence[AdjointLike] = self.adjoints
+        if self.system.layers.value is None:
+            assert system.layers.value is not None
+            adjoints = instantiate_adjoints(self.system, adjoints, system.layers.value)
+        noted = self.describe is not None
+        program = lower(system, adjoints, self.wrt, batched=batched, value=value, given=self.given, annotate=noted)
+        return emit(program, _comment(program.notes, self.describe))
+
+    # The data is x and y; a model without one of them is called without it.
+    def _data_of(self, x: object, y: object) -> tuple[object, ...]:
+        return (x, y) if len(self._data) == 2 else (x if x is not None else y,) if self._data else ()
+
+    def __call__(
+        self,
+        params: Params,
+        x: Array | None = None,
+        y: Array | None = None,
+        *,
+        out: Any = None,
+        given: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        grads: dict[str, Any] = self._run(params, (x, y), out, given, False)[1]
+        return grads
+
+    def value_and_grad(
+        self,
+        params: Params,
+        x: Array | None = None,
+        y: Array | None = None,
+        *,
+        out: Any = None,
+        given: Mapping[str, Any] | None = None,
+    ) -> tuple[Any, dict[str, Any]]:
+        """The cost, averaged over the samples, and the gradient."""
+        return self._run(params, (x, y), out, given, True)
+
+    def bind(
+        self,
+        params: Params,
+        x: Array | None = None,
+        y: Array | None = None,
+        *,
+        out: Any = None,
+        given: Mapping[str, Any] | None = None,
+        value: bool = False,
+    ) -> Callable[[], Any]:
+        """A function of nothing that reads what the arrays hold now and returns the gradient.
+
+        The result is the same arrays each time. With `value`, it returns (cost, gradient). One thread at a time
+        may use what one call of `bind` returned.
+        """
+        arrays, plan = self._prepare(params, self._data_of(x, y), given, value, own=True)
+        results, copies, grads = self._targets(out, arrays, plan)
+        run = plan.bind(arrays, results)
+
+        def bound() -> Any:
+            run()
+            return grads
+
+        def complete() -> Any:
+            cost = run()
+            for to, source in copies:
+                np.copyto(to, source)
+            return (cost, grads) if value else grads
+
+        return complete if copies or value else bound
+
+    def _run(self, params: Params, data: tuple[object, object], out: Any, given: Any, value: bool) -> tuple[Any, Any]:
+        arrays, plan = self._prepare(params, self._data_of(*data), given, value)
+        results, copies, grads = self._targets(out, arrays, plan)
+        cost = plan.bind(arrays, results)()
+        for to, source in copies:
+            np.copyto(to, source)
+        return cost, grads
+
+    def _targets(
+        self, out: Any, arrays: Sequence[Array], plan: Plan
+    ) -> tuple[list[Array], list[tuple[Array, Array]], dict[str, Any]]:
+        """What the code writes into, what is copied from there at the end, and what the caller gets."""
+        if out is None:
+            fresh = [np.empty(s, plan.dtype) for s in plan.results]
+            return fresh, [], self._assemble(fresh, plan.places)
+        try:
+            targets = [out[f] if n < 0 else out[f][n] for f, n in plan.places]
+        except (KeyError, IndexError, TypeError):
+            expected = ", ".join(map(repr, self.wrt))
+            raise ShapeError(f"out lacks some array of the result: keys {expected}, an array for each layer") from None
+        results: list[Array] = []
+        copies: list[tuple[Array, Array]] = []
+        taken = {id(a) for a in arrays} | {id(a.base) for a in arrays}
+        taken.discard(id(None))
+        dtype = plan.dtype
+        for n, t in enumerate(targets):
+            shape = plan.results[n]
+            if t.__class__ is not np.ndarray or t.shape != shape or t.dtype is not dtype:
+                check_array(t, _place(plan, n), dtype, "the result")
+                check_shape(t, shape, tuple(map(str, shape)), _place(plan, n))
+            if not t.flags.writeable:
+                raise ShapeError(f"{_place(plan, n)} is read-only, so the result cannot be written into it")
+            # An array that owns its data overlaps another only by being it, or its base.
+            if id(t) in taken or (t.base is not None and any(np.may_share_memory(t, a) for a in [*arrays, *targets[:n]])):
+                raise ShapeError(f"{_place(plan, n)} overlaps another array of this call, so it cannot be written into")
+            taken.add(id(t))
+            if not t.flags.c_contiguous:
+                own = np.empty(shape, dtype)
+                copies.append((t, own))
+                t = own
+            results.append(t)
+        return results, copies, out
+
+    @property
+    def source(self) -> str:
+        """The generated NumPy source for a batch; of a symbolic network, that of the depth called last."""
+        if self.system.layers.value is not None:
+            return self._network({}).code(True, False).source
+        with self._lock:
+            networks = list(self._networks.values())
+        if not networks:
+            return "# The depth is symbolic: the code is generated at the first call.\n"
+        return networks[-1].code(True, False).source
+
+    def __repr__(self) -> str:
+        return f"<gradient of {self.system.cost} by {', '.join(self.wrt)}; .source shows its code>"
+
+
+def _place(plan: Plan, n: int) -> str:
+    family, place = plan.places[n]
+    return f'out["{family}"]' + (f"[{place}]" if place >= 0 else "")
+
+
+def _comment(notes: Mapping[str, Expr], describe: Callable[[Expr], str] | None) -> Callable[[str], str] | None:
+    if describe is None:
+        return None
+    return lambda name: f"{name} = {describe(notes[name])}" if name in notes else name
+
+
+# ---------------------------------------------------------------- entry points
+
+
+def _widths(system: System, last: int) -> tuple[int | None, ...]:
+    """Widths for each layer of a system that has one for all."""
+    return (system.widths[0],) * (last + 1) if len(system.widths) == 1 else system.widths
+
+
+def depth_from(system: System, params: Params, layered: Mapping[str, bool]) -> int:
+    """The number of the last layer, read off the lists of parameters."""
+    lists = {f.name: params.get(f.name) for f in families_of(system, ["parameter"]) if layered[f.name]}
+    if not lists:
+        raise ModelError("the number of layers is symbolic and no parameter tells it; give the sizes")
+    name, given = next(iter(lists.items()))
+    arrays = _list_of(system, params, name, -1, True)
+    for last in range(max(len(arrays) - 1, 0), len(arrays) + 2):
+        concrete = instantiate(system, _widths(system, last))
+        if len(arrays) and len(positions(concrete, concrete.families[name])) == len(arrays):
+            return last
+    raise ShapeError(f"params[{name!r}] has {len(arrays)} arrays, expected one for each layer, at least one")
+
+
+def compile_gradient(
+    system: System,
+    adjoints: Sequence[AdjointLike],
+    backend: str = "numpy",
+    wrt: str | Iterable[str] | None = None,
+    of: str | None = None,
+    given: Iterable[str] = (),
+    describe: Callable[[Expr], str] | None = None,
+) -> GradientFunction:
+    """Compile the gradient of the cost into a function of arrays.
+
+    Args:
+        system: Its depth and widths are numbers, or symbolic: then they are read off the arrays at each call.
+        adjoints: The backward pass, from `symbackprop.derive.adjoints(system)`.
+        wrt: Families to differentiate by, by name; None: all parameters.
+        of: The scalar that is differentiated; None: the cost.
+        given: Derived families whose values the caller already has and passes as `given=`.
+        describe: Writes an expression as text, for the comments in the source and for the docstring.
+
+    Raises:
+        ModelError: A generic function without a definition, or an equation that cannot be lowered.
+        UnknownFamilyError: `wrt` or `given` names no family of the system.
+        UnknownNameError: No backend of that name.
+    """
+    if backend not in BACKENDS:
+        raise UnknownNameError(f"no backend is called {backend!r}{nearest(backend, BACKENDS)}")
+    if of is not None and of not in (system.cost, *(system.mean or ())[:1]):
+        raise ModelError(f"of={of!r}: only the cost {system.cost} can be differentiated here")
+    if wrt is None:
+        wanted = tuple(f.name for f in families_of(system, ["parameter"]))
+        if not wanted:
+            raise ModelError("the network has no parameters; say what to differentiate by, such as wrt='x'")
+    else:
+        wanted = (wrt,) if isinstance(wrt, str) else tuple(wrt)
+    check_families(system, wanted, "wrt")
+    for name in wanted:
+        if system.families[name].kind in ("target", "cost"):
+            raise ModelError(f"wrt={name!r}: a {system.families[name].kind} is not differentiated by")
+    known = (given,) if isinstance(given, str) else tuple(given)
+    check_families(system, known, "given")
+    for kind in ("input", "target"):
+        if len(found := families_of(system, [kind])) > 1:
+            raise ModelError(f"the network has {len(found)} {kind} families ({', '.join(f.name for f in found)}), expected one")
+    return GradientFunction(system, adjoints, wanted, known, describe)
+
+
+class Forward(Caller):
+    """Every derived quantity of a system from its parameters and inputs."""
+
+    def __init__(self, system: System) -> None:
+        derived = tuple(f.name for f in families_of(system, ["derived"]))
+        super().__init__(system, derived, (), targets=False)
+
+    def _build(self, system: System, batched: bool, value: bool) -> Emitted:
+        return emit(lower_forward(system, batched=batched))
+
+    def __call__(self, params: Params, x: Array | None = None) -> dict[str, Any]:
+        arrays, plan = self._prepare(params, (x,) if self._data else (), None, False)
+        results = [np.empty(s, plan.dtype) for s in plan.results]
+        plan.bind(arrays, results)()
+        out = self._assemble(results, plan.places)
+        name = output_family(self.system)
+        if name is not None:
+            out["output"] = out[name][-1] if self._layered[name] else out[name]
+        return out
+
+
+def output_family(system: System) -> str | None:
+    """The derived family that the cost is computed from, if it is one."""
+    rhs = next((e.rhs for e in system.equations if e.lhs.family == system.cost), None)
+    found = sorted(f for f in families(rhs) if system.families[f].kind == "derived") if rhs is not None else []
+    return found[0] if len(found) == 1 else None
+
+
+_forward: OrderedDict[System, Forward] = OrderedDict()
+_forward_lock = threading.Lock()
+
+
+def forward(system: System, params: Params, x: Array | None = None) -> dict[str, Any]:
+    """Every z and a of a network by name: `{"z": [z_1, ..., z_L], "a": [a_0, ..., a_L], "output": a_L}`.
+
+    Raises:
+        ShapeError, DTypeError: As for a gradient.
+    """
+    with _forward_lock:
+        function = _forward.get(system)
+        if function is None:
+            function = _forward[system] = Forward(system)
+            while len(_forward) > 32:
+                _forward.popitem(last=False)
+    return function(params, x)

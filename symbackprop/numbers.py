@@ -1,0 +1,232 @@
+"""Numbers in a derivation: each symbol of a line replaced by its value in one network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from symbackprop.errors import GoalError
+from symbackprop.indices import Affine, affine
+from symbackprop.network import System
+from symbackprop.oracle import CannotEvaluate, Env, Number, Oracle, Sample
+from symbackprop.render.document import Document, Row, Rows
+from symbackprop.render.printer import ATOM, MUL
+from symbackprop.render.text import Ascii
+from symbackprop.symbols import Call, D, Expr, Partial, Ref, Size, Sum, Vec, names, substitute
+
+if TYPE_CHECKING:
+    from symbackprop.api import Network
+    from symbackprop.derivation import Record
+
+SHOWN_TERMS = 4
+
+
+class Floats:
+    """Elementary functions on floats, in the place of intervals."""
+
+    def __getattr__(self, name: str) -> Any:
+        import math
+
+        return getattr(math, name)
+
+
+class Instance(Oracle):
+    """An oracle whose quantities are the values of one real network."""
+
+    def __init__(self, system: System, arrays: Mapping[str, Any], gradients: Mapping[str, Any], depth: int, widths: tuple[int, ...]) -> None:
+        self.arrays, self.gradients = arrays, gradients
+        super().__init__(system, Sample(depth, widths, 0, "floats", 1))
+        self.intervals = None
+        self.floats = Floats()
+
+    def number(self, x: Fraction | int) -> Number:
+        return float(x)
+
+    def run(self, family: str, indices: tuple[int, ...], look: Any) -> Number:
+        if look == self.look:
+            found = pick(self.arrays, family, indices)
+            if found is not None:
+                return found
+        return super().run(family, indices, look)
+
+    def partial(self, top: str, above: tuple[int, ...], bottom: str, below: tuple[int, ...]) -> Number:
+        if top == self.system.cost:
+            found = pick(self.gradients, bottom, below)
+            if found is not None:
+                return found
+        return super().partial(top, above, bottom, below)
+
+    def elementary(self, name: str, z: Number) -> Number:
+        if isinstance(z, float):
+            if name in ("abs", "sign"):
+                return abs(z) if name == "abs" else float((z > 0) - (z < 0))
+            return getattr(self.floats, name)(z)
+        return super().elementary(name, z)
+
+    def param(self, name: str) -> Number:
+        import math
+
+        return math.pi if name == "pi" else super().param(name)
+
+    def _compare(self, c: Any) -> Any:
+        import operator
+
+        ops = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne}
+        left, right = self.compile(c.left), self.compile(c.right)
+
+        def plain(x: Number) -> float:
+            while not isinstance(x, float):
+                x = x.v
+            return x
+
+        return lambda env, look: ops[c.op](plain(left(env, look)), plain(right(env, look)))
+
+
+def pick(arrays: Mapping[str, Any], family: str, indices: tuple[int, ...]) -> float | None:
+    """One entry: from a list by layer, or from one array."""
+    if family not in arrays:
+        return None
+    a: Any = arrays[family]
+    if isinstance(a, dict):
+        a = a.get(indices[0])
+        indices = indices[1:]
+    return None if a is None else float(a[indices] if indices else a)
+
+
+@dataclass
+class Numeric:
+    """A derivation's numbers.
+
+    Args:
+        goal: The goal with its free letters replaced by positions.
+        oracle: Evaluates expressions with the network's values.
+    """
+
+    network: Network
+    goal: Partial
+    oracle: Instance
+    env: Env
+    known: dict[Expr, Expr] = field(default_factory=dict)
+
+    def value(self, e: Expr) -> float:
+        return float(self.oracle.evaluate(e, {**self.env, **dict.fromkeys(names(e) - self.oracle.standing.keys() - self.env.keys(), 0)}))
+
+    def learn(self, record: Record) -> None:
+        self.known.update(record.known)
+
+    def fill(self, document: Document) -> Document:
+        """The document with numbers behind each row that has a value."""
+        blocks = tuple(
+            Rows(tuple(self.row(r) for r in b.rows)) if isinstance(b, Rows) else b for b in document.blocks
+        )
+        return replace(document, blocks=blocks)
+
+    def row(self, r: Row) -> Row:
+        free = names(r.right) - self.oracle.standing.keys()
+        if any(isinstance(p, D | Vec) for p in [r.right]) or free - self.env.keys():
+            return r
+        try:
+            printer = Values(self.network.system, self.network.notation)
+            object.__setattr__(printer, "numeric", self)
+            return replace(r, values=(printer(r.right), show(self.value(r.right))))
+        except (CannotEvaluate, KeyError, IndexError, ValueError, OverflowError, ZeroDivisionError):
+            return r
+
+
+def show(x: float) -> str:
+    """Four significant digits, as a person would write them down."""
+    text = f"{x:.4g}"
+    return "0" if float(text) == 0 and x == 0 else text
+
+
+class Values(Ascii):
+    """Prints the numbers where the symbols stood."""
+
+    numeric: Numeric
+
+    def layout(self, e: Expr) -> tuple[str, int]:
+        match e:
+            case Ref() | Partial() | Size() | Call():
+                x = self.numeric.value(e)
+                return show(x), ATOM if x >= 0 else 1
+            case Sum(index, axis, body):
+                n = self.numeric.oracle.width(axis, {**self.numeric.oracle.standing, **self.numeric.env})
+                shown = range(n) if n <= SHOWN_TERMS else (0, 1, n - 1)
+                terms = [self.write(substitute(body, {index: affine(i)}), MUL) for i in shown]
+                if n > SHOWN_TERMS:
+                    terms.insert(2, "...")
+                return self.bracket(" + ".join(terms)) if len(terms) > 1 else terms[0], ATOM
+        return super().layout(e)
+
+    def signed(self, e: Expr) -> bool:
+        if isinstance(e, Ref | Partial | Call):
+            return self.numeric.value(e) < 0
+        return super().signed(e)
+
+    def number(self, value: Fraction) -> str:
+        return str(value) if isinstance(value, Fraction) else show(value)
+
+
+def numeric_instance(
+    network: Network, goal: Partial, params: Mapping[str, Any], x: Any, y: Any, indices: Mapping[str, int]
+) -> Numeric:
+    """The numbers of one sample of a network, and the goal at given positions.
+
+    Raises:
+        GoalError: A letter that the goal lacks, a position outside its axis, or more than one sample.
+        ShapeError: An array that does not fit.
+    """
+    import numpy as np
+
+    from symbackprop.compile import compile_gradient, forward, instantiate, widths_of
+    from symbackprop.derive import adjoints
+
+    x = np.asarray(x, dtype=float)
+    if x.ndim != 1:
+        raise GoalError(f"numbers are shown for one sample: x has shape {x.shape}, expected (n_0,)")
+    widths = widths_of(network.system, params, x)
+    system = instantiate(network.system, widths) if not network.system.numeric else network.system
+    depth = len(widths) - 1
+    forward_values = forward(system, params, x)
+    derived = [n for n, f in system.families.items() if f.kind == "derived"]
+    gradient = compile_gradient(system, adjoints(system), wrt=[*derived, *system.parameters, "x"])
+    found = gradient(params, x, np.asarray(y, dtype=float))
+    arrays: dict[str, Any] = {"x": x, "y": np.asarray(y, dtype=float)}
+    slopes: dict[str, Any] = {"x": found["x"]}
+    for n in (*derived, *system.parameters):
+        source = forward_values[n] if n in forward_values else params[n]
+        first = 0 if len(source) == depth + 1 else 1
+        arrays[n] = {i + first: a for i, a in enumerate(source)}
+        first = 0 if len(found[n]) == depth + 1 else 1
+        slopes[n] = {i + first: a for i, a in enumerate(found[n])}
+    bottom = goal.bottom.body if isinstance(goal.bottom, Vec) else goal.bottom
+    assert isinstance(bottom, Ref)
+    mapping = positions(network, bottom, indices, depth)
+    if network.system.layers.value is None:
+        mapping["L"] = affine(depth)
+    at = substitute(Partial(goal.top, bottom), mapping)
+    assert isinstance(at, Partial)
+    from symbackprop.api import Network as Facade
+
+    concrete = Facade(system, network.notation, network.label)
+    oracle = Instance(system, arrays, slopes, depth, widths)
+    return Numeric(concrete, at, oracle, {})
+
+
+def positions(network: Network, bottom: Ref, indices: Mapping[str, int], depth: int) -> dict[str, Affine]:
+    """Values of the goal's free letters: those given, in the notation's counting; the first node and the last layer else."""
+    system, first = network.system, network.notation.first
+    free = names(bottom) - system.layers.names
+    strange = set(indices) - free
+    if strange:
+        raise GoalError(f"the goal has no index {', '.join(sorted(strange))}; its free indices are {', '.join(sorted(free)) or 'none'}")
+    out: dict[str, Affine] = {}
+    for axis, i in zip(system.family(bottom.family).axes, bottom.indices, strict=True):
+        for n in i.names & free:
+            if axis.kind == "recursion":
+                out[n] = affine(int(indices.get(n, depth)))
+            else:
+                out[n] = affine(int(indices.get(n, first)) - first)
+    return out
