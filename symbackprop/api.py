@@ -60,11 +60,11 @@ def dense(
     """
     from symbackprop.network import dense_system
 
-    system = dense_system(
-        sizes, _activations(activation), _cost(loss), bias, layers=layers, width=width, facts=facts
-    )
-    shape = "-".join("n" if n is None else str(n) for n in system.widths) if system.layers.value is not None else (
-        f"L layers of {system.widths[0] or 'n_l'}"
+    system = dense_system(sizes, _activations(activation), _cost(loss), bias, layers=layers, width=width, facts=facts)
+    shape = (
+        "-".join("n" if n is None else str(n) for n in system.widths)
+        if system.layers.value is not None
+        else (f"L layers of {system.widths[0] or 'n_l'}")
     )
     label = ", ".join([shape, _name(activation), _name(loss), *(["bias"] if bias else [])])
     return Network(system, find_notation(notation), label)
@@ -259,16 +259,19 @@ class Rendered:
         return self._document(detail, chosen, check)
 
     def text(
-        self, detail: str = "lecture", notation: str | Notation | None = None, *, ascii: bool = False, columns: int = 100
+        self,
+        detail: str = "lecture",
+        notation: str | Notation | None = None,
+        *,
+        ascii: bool = False,
+        columns: int = 100,
     ) -> str:
         """Lines for a terminal."""
         from symbackprop.render import formats
 
         return formats.text(self._made(detail, notation), ascii_only=ascii, columns=columns)
 
-    def latex(
-        self, detail: str = "lecture", notation: str | Notation | None = None, standalone: bool = False
-    ) -> str:
+    def latex(self, detail: str = "lecture", notation: str | Notation | None = None, standalone: bool = False) -> str:
         """LaTeX for amsmath: a fragment, or a document that stands alone."""
         from symbackprop.render import formats
 
@@ -300,7 +303,9 @@ class Rendered:
 
         ending = os.path.splitext(os.fspath(path))[1].lower()
         if ending not in FORMATS:
-            raise UnknownNameError(f"{os.fspath(path)}: no format is known for {ending or 'a name without ending'!r}{nearest(ending, FORMATS)}")
+            raise UnknownNameError(
+                f"{os.fspath(path)}: no format is known for {ending or 'a name without ending'!r}{nearest(ending, FORMATS)}"
+            )
         write_file(path, self.render(FORMATS[ending], detail, notation, standalone=True))
 
     def render(
@@ -310,7 +315,9 @@ class Rendered:
         if form == "latex":
             return self.latex(detail, notation, standalone)
         if form not in ("text", "markdown", "html", "json"):
-            raise UnknownNameError(f"no format is called {form!r}{nearest(form, ['text', 'latex', 'markdown', 'html', 'json'])}")
+            raise UnknownNameError(
+                f"no format is called {form!r}{nearest(form, ['text', 'latex', 'markdown', 'html', 'json'])}"
+            )
         return str(getattr(self, form)(detail, notation))
 
     def json(self, detail: str = "lecture", notation: str | Notation | None = None) -> str:
@@ -361,9 +368,7 @@ class Derivation(Rendered):
     @property
     def steps(self) -> tuple[StepView, ...]:
         return tuple(
-            StepView(self.network, section, step)
-            for section in self.record.sections
-            for step in section.steps
+            StepView(self.network, section, step) for section in self.record.sections for step in section.steps
         )
 
     @property

@@ -8,24 +8,22 @@ from dataclasses import replace
 from itertools import product
 
 from symbackprop.derivation import Record, Section, Step
-from symbackprop.indices import Affine, Guard
+from symbackprop.indices import Axis, Guard
 from symbackprop.network import System
 from symbackprop.oracle import CannotEvaluate, Number, Oracle, Sample, transcendental
 from symbackprop.symbols import (
     Assign,
     Call,
     Compare,
+    D,
     Delta,
     Expr,
     Param,
     Partial,
     Ref,
-    Sum,
     Vec,
-    WrittenOut,
     bound,
     names,
-    substitute,
     walk,
 )
 from symbackprop.verdict import Check, StepCheck
@@ -155,7 +153,8 @@ def depth_needed(expressions: Iterable[Expr]) -> int:
 def draw_samples(system: System, expressions: list[Expr], seed: int) -> list[Sample]:
     """Sample networks on which a slip shows: several depths of at least 3 where depth is free, widths all
     equal and all distinct, none below 1 + the largest node number in play."""
-    least = largest_node(expressions) + 1 if system.size(_first_axis(system)) != 1 else 1
+    node = _first_axis(system)
+    least = largest_node(expressions) + 1 if node is None or system.size(node) != 1 else 1
     fixed = system.layers.value
     ball = transcendental(system, expressions)
     depths = [fixed] if fixed is not None else sorted({3, 4, depth_needed(expressions) + 1} - {1, 2})
@@ -164,9 +163,15 @@ def draw_samples(system: System, expressions: list[Expr], seed: int) -> list[Sam
         equal = (max(3, least),) * (depth + 1)
         cycle = (5, 3, 4, 6) if n == 0 else (4, 6, 3, 5, 4)
         distinct = tuple(max(cycle[i % len(cycle)], least + i % 4) for i in range(depth + 1))
-        if _first_axis(system) is not None and all(w == 1 for w in system.widths):
+        if node is not None and all(w == 1 for w in system.widths):
             equal = distinct = (1,) * (depth + 1)
-        arithmetic = "rigorous intervals" if ball else "exact rationals" if depth <= 5 or ordered(system) else "integers modulo a prime"
+        arithmetic = (
+            "rigorous intervals"
+            if ball
+            else "exact rationals"
+            if depth <= 5 or ordered(system)
+            else "integers modulo a prime"
+        )
         for widths in (equal, distinct) if n == 0 and equal != distinct else (distinct,):
             out.append(Sample(depth, widths, seed, arithmetic))
     if len(out) == 1:
@@ -183,23 +188,22 @@ def ordered(system: System) -> bool:
             if own is not None and own.value is not None:
                 stack.append(own.value(Param("z")))
     return any(
-        isinstance(p, Compare) or (isinstance(p, Call) and p.function in ("abs", "sign")) for e in stack for _, p in walk(e)
+        isinstance(p, Compare) or (isinstance(p, Call) and p.function in ("abs", "sign"))
+        for e in stack
+        for _, p in walk(e)
     )
 
 
-def _first_axis(system: System) -> object:
+def _first_axis(system: System) -> Axis | None:
     return next((a for f in system.families.values() for a in f.axes if a.kind == "node"), None)
 
 
-def assignments(
-    system: System, sample: Sample, section: Section, step: Step, seed: int
-) -> Iterator[dict[str, int]]:
+def assignments(system: System, sample: Sample, section: Section, step: Step, seed: int) -> Iterator[dict[str, int]]:
     """Points for one step: values of its free layers within the section's range, and of its free nodes."""
-    free = set()
-    axes: dict[str, object] = {}
+    free: set[str] = set()
+    axes: dict[str, Axis] = {}
     for e in (step.before, step.after):
-        for name, axis in node_axes(entry(e), system).items():
-            axes[name] = axis
+        axes |= node_axes(entry(e), system)
         free |= names(entry(e))
     free -= system.layers.names
     recursion = sorted(n for n in free if n not in axes)
@@ -215,19 +219,20 @@ def assignments(
     for env in (choices * POINTS)[:POINTS]:
         point = {n: env[n] for n in recursion}
         for n, axis in sorted(axes.items(), key=lambda t: t[0]):
-            at: Affine | None = axis.at  # type: ignore[attr-defined]
-            width = sample.samples if axis.kind == "sample" else sample.widths[at.evaluate(env)] if at is not None else 3  # type: ignore[attr-defined]
-            point[n] = r.randrange(width)
+            if axis.kind == "sample" or axis.at is None:
+                point[n] = r.randrange(3)
+            else:
+                point[n] = r.randrange(sample.widths[axis.at.evaluate(env)])
         yield point
 
 
-def node_axes(e: Expr, system: System) -> dict[str, object]:
+def node_axes(e: Expr, system: System) -> dict[str, Axis]:
     """The axis of every free node index."""
-    out: dict[str, object] = {}
+    out: dict[str, Axis] = {}
     inner = bound(e)
     for _, p in walk(e):
         refs: list[Expr] = [p.top, p.bottom] if isinstance(p, Partial) else [p]
-        if hasattr(p, "variable"):
+        if isinstance(p, D):
             refs.append(p.variable)
         if isinstance(p, Assign):
             refs.append(p.target)
@@ -243,4 +248,4 @@ def node_axes(e: Expr, system: System) -> dict[str, object]:
     return out
 
 
-__all__ = ["Sum", "WrittenOut", "check_record", "substitute"]
+__all__ = ["check_record"]

@@ -40,12 +40,20 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser() -> Parser:
-    top = Parser(prog="symbackprop", description="The mathematics of backpropagation: derivations, checks, gradient functions.")
+    top = Parser(
+        prog="symbackprop", description="The mathematics of backpropagation: derivations, checks, gradient functions."
+    )
     top.add_argument("--version", action="version", version=f"symbackprop {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
 
-    d = commands.add_parser("derive", help="derive a gradient, step by step", description="Derive a gradient, step by step, and check every step.")
-    d.add_argument("goal", nargs="*", metavar="GOAL", help="w_jk^l, w_12^L, a_2^{L-1}, dC0/dw_jk^L, w, or LaTeX in single quotes")
+    d = commands.add_parser(
+        "derive",
+        help="derive a gradient, step by step",
+        description="Derive a gradient, step by step, and check every step.",
+    )
+    d.add_argument(
+        "goal", nargs="*", metavar="GOAL", help="w_jk^l, w_12^L, a_2^{L-1}, dC0/dw_jk^L, w, or LaTeX in single quotes"
+    )
     model_options(d)
     what = d.add_mutually_exclusive_group()
     what.add_argument("--symbols", action="store_true", help="the notation table")
@@ -55,11 +63,17 @@ def parser() -> Parser:
     d.add_argument("--detail", default="lecture", metavar="DETAIL", help="brief, lecture (default) or full")
     d.add_argument("--format", metavar="FORMAT", help="text (default), tex, md, html or json")
     d.add_argument("-s", "--standalone", action="store_true", help="a LaTeX document that stands alone")
-    d.add_argument("-o", "--output", metavar="FILE", help="write to FILE; its ending gives the format; - is standard output")
+    d.add_argument(
+        "-o", "--output", metavar="FILE", help="write to FILE; its ending gives the format; - is standard output"
+    )
     d.add_argument("--ascii", action="store_true", help="plain ASCII instead of Unicode")
     d.set_defaults(run=run_derive)
 
-    g = commands.add_parser("gradient", help="write the gradient function as a module", description="Write the gradient as a module that needs only NumPy.")
+    g = commands.add_parser(
+        "gradient",
+        help="write the gradient function as a module",
+        description="Write the gradient as a module that needs only NumPy.",
+    )
     model_options(g)
     g.add_argument("--backend", default="numpy", metavar="NAME", help="numpy (default) or auto")
     g.add_argument("-o", "--output", metavar="FILE.py", help="the file to write; default: standard output")
@@ -68,7 +82,9 @@ def parser() -> Parser:
     m = commands.add_parser("models", help="list the built-in models")
     m.set_defaults(run=run_models)
 
-    one = commands.add_parser("model", help="show what a model says", description="Show a model's equations, symbols and notation.")
+    one = commands.add_parser(
+        "model", help="show what a model says", description="Show a model's equations, symbols and notation."
+    )
     one.add_argument("model", metavar="NAME", help="a built-in model")
     one.add_argument("--ascii", action="store_true", help="plain ASCII instead of Unicode")
     one.set_defaults(run=run_model)

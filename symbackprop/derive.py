@@ -17,7 +17,7 @@ from symbackprop.indices import Affine, Constraint, Guard, equals, implies, sati
 from symbackprop.network import System
 from symbackprop.rules import RULES, Context
 from symbackprop.rules.calculus import DERIVATIVE_RULES
-from symbackprop.rules.graph import apart, crosses, families, opaque, reaches, undecided, uses
+from symbackprop.rules.graph import apart, crosses, reaches, undecided, uses
 from symbackprop.symbols import (
     Assign,
     D,
@@ -101,10 +101,10 @@ class Line:
         if self.steps:
             self.steps[-1] = replace(self.steps[-1], level=min(level, self.steps[-1].level))
 
-    def section(self, kind: SectionKind, **more: object) -> Section:
+    def section(self, kind: SectionKind, case: Guard = (), level: Detail = Detail.LECTURE) -> Section:
         return Section(
-            kind, self.subject, tuple(self.steps), self.context.assume, known=dict(self.context.known), **more
-        )  # type: ignore[arg-type]
+            kind, self.subject, tuple(self.steps), self.context.assume, case, dict(self.context.known), level
+        )
 
 
 def frontier(system: System) -> frozenset[str]:
@@ -445,15 +445,21 @@ class Deriver:
                 out.append((case, line.current))
         return tuple(out)
 
-    def inlines(self, p: Partial, result: Expr, chained: Expr) -> bool:
+    def inlines(self, p: Expr, result: Expr, chained: Expr) -> bool:
         """Whether a result is written out where it is used: not past one level of sums, and no quantity with a name."""
-        if self.keep_names and isinstance(p.bottom, Ref) and p.bottom.family in self.named:
+        if self.keep_names and isinstance(p, Partial) and isinstance(p.bottom, Ref) and p.bottom.family in self.named:
             return False
         outer = 1 if any(isinstance(q, Sum) for _, q in walk(chained)) else 0
         return outer + sum_depth(result) <= 1
 
     def assemble(
-        self, subject: Expr, chained: Expr, context: Context, values: Mapping[Expr, Expr], case: Guard, kind: SectionKind
+        self,
+        subject: Expr,
+        chained: Expr,
+        context: Context,
+        values: Mapping[Expr, Expr],
+        case: Guard,
+        kind: SectionKind,
     ) -> Expr:
         """Substitute what was found and simplify."""
         line = Line(subject, context.knowing(values), chained)
@@ -562,7 +568,9 @@ def derive(system: System, goal: Partial, *, named: frozenset[str] = frozenset()
 
 def composition_section(system: System, bottom: Ref, context: Context) -> Section | None:
     """How the cost depends on a parameter of the last layer: C_0j(a_j(z_j(w_j)))."""
-    layers = [i for a, i in zip(system.family(bottom.family).axes, bottom.indices, strict=True) if a.kind == "recursion"]
+    layers = [
+        i for a, i in zip(system.family(bottom.family).axes, bottom.indices, strict=True) if a.kind == "recursion"
+    ]
     if system.family(bottom.family).kind != "parameter" or layers != [system.layers]:
         return None
     line = Line(Ref(system.cost, ()), context)
@@ -583,7 +591,9 @@ def with_update(record: Record) -> Record:
         raise GoalError("a step of gradient descent is written for one parameter; name it with all its indices")
     assert isinstance(goal.bottom, Ref)
     if record.system.family(goal.bottom.family).kind != "parameter":
-        raise GoalError(f"{goal.bottom.family} is no parameter: gradient descent changes {', '.join(record.system.parameters)}")
+        raise GoalError(
+            f"{goal.bottom.family} is no parameter: gradient descent changes {', '.join(record.system.parameters)}"
+        )
     section = update_section(record.system, goal.bottom, goal, record.result, context)
     return replace(record, sections=(*record.sections, section), result=section.result)
 
@@ -644,7 +654,8 @@ def mean_section(system: System, goal: Partial, context: Context) -> Section:
 def array_section(goal: Partial, entry: Expr, context: Context) -> Section:
     """The gradient by an array from the gradient by its entries."""
     assert isinstance(goal.bottom, Vec)
-    known = {Partial(goal.top, goal.bottom.body): entry}
+    assert isinstance(goal.bottom.body, Ref)
+    known: dict[Expr, Expr] = {Partial(goal.top, goal.bottom.body): entry}
     line = Line(goal, context.knowing(known))
     line.apply("collect the components", (), Detail.LECTURE)
     line.apply("substitute", (0,))
@@ -661,9 +672,6 @@ def update_section(system: System, parameter: Ref, gradient: Partial, result: Ex
             line.apply("substitute", path, Detail.BRIEF)
             break
     return line.section("update", level=Detail.BRIEF)
-
-
-__all__ = ["derive", "families", "frontier", "opaque", "update_section", "uses"]
 
 
 # ---------------------------------------------------------------- the whole backward pass
@@ -734,7 +742,9 @@ def written_in(found: list[Adjoint], system: System) -> list[Adjoint]:
             continue
         user = users[0]
         cells = [
-            (*user.guard, *extra) for extra in split_on(base, user, system) if satisfiable((*system.standing, *user.guard, *extra))
+            (*user.guard, *extra)
+            for extra in split_on(base, user, system)
+            if satisfiable((*system.standing, *user.guard, *extra))
         ]
         position = found.index(user)
         new: list[Adjoint] = []

@@ -23,7 +23,12 @@ MODELS: dict[str, Model] = {
     m.name: m
     for m in (
         Model("deeplizard", "deeplizard's lessons: no bias, g^(l) for each layer, C_0 = sum of squares", "deeplizard"),
-        Model("3b1b", "3Blue1Brown, chapter 4: bias, one sigma, sum of squares", "3b1b", {"bias": True, "activation": "same"}),
+        Model(
+            "3b1b",
+            "3Blue1Brown, chapter 4: bias, one sigma, sum of squares",
+            "3b1b",
+            {"bias": True, "activation": "same"},
+        ),
         Model(
             "3b1b-chain",
             "3Blue1Brown, chapter 4, first half: one neuron in each layer",

@@ -35,7 +35,14 @@ class Floats:
 class Instance(Oracle):
     """An oracle whose quantities are the values of one real network."""
 
-    def __init__(self, system: System, arrays: Mapping[str, Any], gradients: Mapping[str, Any], depth: int, widths: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        system: System,
+        arrays: Mapping[str, Any],
+        gradients: Mapping[str, Any],
+        depth: int,
+        widths: tuple[int, ...],
+    ) -> None:
         self.arrays, self.gradients = arrays, gradients
         super().__init__(system, Sample(depth, widths, 0, "floats", 1))
         self.intervals = None
@@ -73,7 +80,14 @@ class Instance(Oracle):
     def _compare(self, c: Any) -> Any:
         import operator
 
-        ops = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne}
+        ops = {
+            "<": operator.lt,
+            "<=": operator.le,
+            ">": operator.gt,
+            ">=": operator.ge,
+            "==": operator.eq,
+            "!=": operator.ne,
+        }
         left, right = self.compile(c.left), self.compile(c.right)
 
         def plain(x: Number) -> float:
@@ -111,16 +125,18 @@ class Numeric:
     known: dict[Expr, Expr] = field(default_factory=dict)
 
     def value(self, e: Expr) -> float:
-        return float(self.oracle.evaluate(e, {**self.env, **dict.fromkeys(names(e) - self.oracle.standing.keys() - self.env.keys(), 0)}))
+        return float(
+            self.oracle.evaluate(
+                e, {**self.env, **dict.fromkeys(names(e) - self.oracle.standing.keys() - self.env.keys(), 0)}
+            )
+        )
 
     def learn(self, record: Record) -> None:
         self.known.update(record.known)
 
     def fill(self, document: Document) -> Document:
         """The document with numbers behind each row that has a value."""
-        blocks = tuple(
-            Rows(tuple(self.row(r) for r in b.rows)) if isinstance(b, Rows) else b for b in document.blocks
-        )
+        blocks = tuple(Rows(tuple(self.row(r) for r in b.rows)) if isinstance(b, Rows) else b for b in document.blocks)
         return replace(document, blocks=blocks)
 
     def row(self, r: Row) -> Row:
@@ -221,7 +237,9 @@ def positions(network: Network, bottom: Ref, indices: Mapping[str, int], depth: 
     free = names(bottom) - system.layers.names
     strange = set(indices) - free
     if strange:
-        raise GoalError(f"the goal has no index {', '.join(sorted(strange))}; its free indices are {', '.join(sorted(free)) or 'none'}")
+        raise GoalError(
+            f"the goal has no index {', '.join(sorted(strange))}; its free indices are {', '.join(sorted(free)) or 'none'}"
+        )
     out: dict[str, Affine] = {}
     for axis, i in zip(system.family(bottom.family).axes, bottom.indices, strict=True):
         for n in i.names & free:

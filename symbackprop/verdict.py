@@ -68,7 +68,11 @@ class Check:
         """The closing line of a rendering."""
         if self.verdict == "refuted":
             bad = next(s for s in self.steps if s.verdict == "refuted" or not s.again)
-            shown = f": left {bad.left}, right {bad.right} at {bad.where}" if bad.left else ": the rule gives another result"
+            shown = (
+                f": left {bad.left}, right {bad.right} at {bad.where}"
+                if bad.left
+                else ": the rule gives another result"
+            )
             return f"Check failed at step {bad.number + 1} ({bad.rule}){shown}"
         if self.verdict == "undecided":
             return "Not checked: no sample network could be evaluated"

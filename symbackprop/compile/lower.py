@@ -795,8 +795,8 @@ class Lowerer:
                 return self.load((self.key(bottom, env), True), bottom, env)
             case Add(terms):
                 return b.add([self.lower(t, env) for t in terms])
-            case Mul(factors):
-                return b.mul([self.lower(f, env) for f in factors])
+            case Mul():
+                return b.mul([self.lower(f, env) for f in factors(e)])
             case Div(top, bottom):
                 return b.div(self.lower(top, env), self.lower(bottom, env))
             case Pow(base, exponent):
@@ -1071,9 +1071,7 @@ def seed(e: Expr) -> Expr:
     if isinstance(e, Partial):
         return e
     if not has_gradient(e):
-        if isinstance(e, Add):
-            return Add(tuple(map(seed, e.terms))) if any(isinstance(t, Sum) for t in e.terms) else Mul((_MEAN, e))
-        return Sum(e.index, e.axis, seed(e.body), e.guard) if isinstance(e, Sum) else Mul((_MEAN, e))
+        return Mul((_MEAN, *factors(e)))
     match e:
         case Add(terms):
             return Add(tuple(map(seed, terms)))

@@ -290,8 +290,10 @@ class Emitter:
             case Mul(factors):
                 numbers = tuple(f for f in factors if _number(f))
                 others = sorted((f for f in factors if not _number(f)), key=lambda f: self.width(f, i))
-                args = [go(f) for f in others]
                 c = _joined(numbers)
+                if c == ONE and (pair := self.outer(others, i)) is not None:
+                    return self.write("dot({0}, {1}, {out})", dims, pair, out=out)
+                args = [go(f) for f in others]
                 while len(args) > 1:
                     last = len(args) == 2 and c == ONE
                     if c != ONE and len(args) == 2:
@@ -325,6 +327,20 @@ class Emitter:
             case Where(Compare(op, left, right), then, other):
                 return self.where(op, go(left), go(right), go(then), go(other), dims, out)
         raise ProgramError(f"the NumPy backend has no {e}")
+
+    def outer(self, factors: Sequence[Expr], i: Map) -> tuple[Arg, Arg] | None:
+        """The two vectors, as column and row, where a product of factors is their outer product: `dot` is fastest at it."""
+        if len(i.labels) != 2 or len(factors) != 2:
+            return None
+        found: dict[str, Operand] = {}
+        for f in factors:
+            if not isinstance(f, Param) or len(i.operands[int(f.name)].labels) != 1:
+                return None
+            found[i.operands[int(f.name)].labels] = i.operands[int(f.name)]
+        if set(found) != set(i.labels):
+            return None
+        column, row = (self.values[found[c].name] for c in i.labels)
+        return Arg(column.register, column.view + "[:, None]", column.name), Arg(row.register, row.view + "[None]", row.name)
 
     def width(self, e: Expr, i: Map) -> int:
         """How many axes of the result an expression has: small things are multiplied first."""

@@ -77,7 +77,9 @@ class Reader:
         """The quantity above (None: the cost) and the quantity below."""
         if self.next.text in ("frac", "dfrac", "tfrac"):
             if self.next.kind != "command":
-                raise self.fail("'frac' without its backslash; put the goal in single quotes so that the shell leaves it alone")
+                raise self.fail(
+                    "'frac' without its backslash; put the goal in single quotes so that the shell leaves it alone"
+                )
             self.take()
             top = self.braced_derivative()
             bottom = self.braced_derivative()
@@ -205,7 +207,9 @@ def read_goal(text: str, system: System, notation: Notation) -> Partial:
         GoalError: It names something that the network lacks, a layer out of range or a node outside its axis.
     """
     if not isinstance(text, str):
-        raise GoalError(f"a goal is LaTeX, a short form such as 'w_jk^l', or a SymPy Indexed; found {type(text).__name__}")
+        raise GoalError(
+            f"a goal is LaTeX, a short form such as 'w_jk^l', or a SymPy Indexed; found {type(text).__name__}"
+        )
     if not text.strip():
         raise ReadError("the goal is empty; expected a symbol such as 'w_jk^l'", text, 1)
     text = re.sub(r"^\$+|\$+$", "", text.strip(" "))
@@ -253,7 +257,9 @@ class Meaning:
 
     def family_name(self, q: Quantity) -> str:
         letters = {
-            plain_letter(self.notation.letters.get(n, n)): n for n, f in self.system.families.items() if f.kind != "cost"
+            plain_letter(self.notation.letters.get(n, n)): n
+            for n, f in self.system.families.items()
+            if f.kind != "cost"
         }
         for family, letter in self.notation.gradients.items():
             letters.setdefault(plain_letter(letter), family)
@@ -261,12 +267,16 @@ class Meaning:
         if q.letter in letters and letters[q.letter] in self.system.families and not q.primes:
             return letters[q.letter]
         if self.cost_name(q) is not None:
-            raise self.fail(f"{q.letter} is the cost itself; name what it is differentiated by, such as w_jk^l", q.column)
+            raise self.fail(
+                f"{q.letter} is the cost itself; name what it is differentiated by, such as w_jk^l", q.column
+            )
         known = [n for n, f in self.system.families.items() if f.kind != "cost"]
         hint = nearest(q.letter, known)
         if q.letter == "b":
             hint = "; it has no bias: build it with bias=True (--bias)"
-        raise UnknownFamilyError(f"column {q.column}: {q.letter}{chr(39) * q.primes} is no symbol of this network{hint}")
+        raise UnknownFamilyError(
+            f"column {q.column}: {q.letter}{chr(39) * q.primes} is no symbol of this network{hint}"
+        )
 
     def bottom(self, q: Quantity) -> Ref | Vec:
         return self.ref(q, self.family_name(q))
@@ -368,10 +378,18 @@ class Meaning:
         guard = self.system.range_of(ref)
         # l stands for any layer unless the range leaves none.
         if not satisfiable((*self.system.standing, *guard)):
-            low = next((str(affine("l") - c.expr) for c in self.system.family(ref.family).guard if dict(c.expr.terms).get("l") == 1), "0")
+            low = next(
+                (
+                    str(affine("l") - c.expr)
+                    for c in self.system.family(ref.family).guard
+                    if dict(c.expr.terms).get("l") == 1
+                ),
+                "0",
+            )
             layer = ref.indices[0]
             raise self.fail(
-                f"layer {layer} of {q.letter} is out of range, expected {low} to {self.system.layers}", (q.sup or (None,))[0].column if q.sup else q.column  # type: ignore[union-attr]
+                f"layer {layer} of {q.letter} is out of range, expected {low} to {self.system.layers}",
+                (q.sup or (None,))[0].column if q.sup else q.column,  # type: ignore[union-attr]
             )
         for axis, i in zip(self.system.axes(ref), ref.indices, strict=True):
             if axis.kind == "recursion" or i.value is None:
@@ -380,7 +398,8 @@ class Meaning:
             if i.value < 0 or (size is not None and i.value >= size):
                 last = f"{size - 1 + first}" if size is not None else ("n" if first else "n-1")
                 raise self.fail(
-                    f"node {i.value + first} is outside its axis, expected {first} to {last}", q.sub[0].column if q.sub else q.column
+                    f"node {i.value + first} is outside its axis, expected {first} to {last}",
+                    q.sub[0].column if q.sub else q.column,
                 )
         unknown = {n for i in ref.indices for n in i.names} - self.system.layers.names
         for axis, i in zip(self.system.family(ref.family).axes, ref.indices, strict=True):

@@ -38,9 +38,7 @@ def plain_scripts(text: str) -> str:
     """Unicode subscripts and superscripts as _{...} and ^{...}, so that what the terminal shows can be pasted back."""
 
     def run(table: dict[str, str], sign: str, t: str) -> str:
-        return re.sub(
-            "[" + "".join(table) + "]+", lambda m: sign + "{" + "".join(table[c] for c in m[0]) + "}", t
-        )
+        return re.sub("[" + "".join(table) + "]+", lambda m: sign + "{" + "".join(table[c] for c in m[0]) + "}", t)
 
     out = run(SUPER, "^", run(UNICODE, "_", text))
     for g, name in GREEK.items():
@@ -63,7 +61,7 @@ def tokenize(text: str) -> list[Token]:
         if (ord(c) < 32 and c not in "\n") or c == "\x7f" or (c == "\n" and n and n < len(text) - 1):
             name = CONTROL.get(c, f"\\x{ord(c):02x}")
             raise ReadError(
-                f"a control character ({name}) in the formula; in Python write it as a raw string, r\"...\"", text, n + 1
+                f'a control character ({name}) in the formula; in Python write it as a raw string, r"..."', text, n + 1
             )
     out: list[Token] = []
     place = 0

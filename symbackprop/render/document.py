@@ -166,10 +166,20 @@ def overview(system: System, notation: Notation, label: str) -> Document:
     style = (
         f"Notation {notation.name} ({notation.source}): nodes are numbered from {notation.first}; "
         f"factors along a chain rule stand in the order {', '.join(notation.order)}"
-        + (f"; {', '.join(f'the gradient by {f} is written {g}' for f, g in notation.gradients.items())}" if notation.gradients else "")
+        + (
+            f"; {', '.join(f'the gradient by {f} is written {g}' for f, g in notation.gradients.items())}"
+            if notation.gradients
+            else ""
+        )
         + "."
     )
-    blocks: list[Block] = [Heading(("Equations",)), Rows(rows), Heading(("Symbols",)), symbol_table(system, None, notation), Prose((style,))]
+    blocks: list[Block] = [
+        Heading(("Equations",)),
+        Rows(rows),
+        Heading(("Symbols",)),
+        symbol_table(system, None, notation),
+        Prose((style,)),
+    ]
     for f in system.facts:
         blocks.append(Prose(("Declared of the data: ", f.lhs, " = ", f.rhs, ".")))
     return Document((label,), tuple(blocks), system, notation)
@@ -194,7 +204,11 @@ def definitions(w: Writer, record: Record) -> None:
     if rows:
         w.heading("The network")
         w.blocks.append(Rows(tuple(rows)))
-    facts = [p for f in record.system.facts for p in (" and " if f is not record.system.facts[0] else "", f.lhs, " = ", f.rhs)]
+    facts = [
+        p
+        for f in record.system.facts
+        for p in (" and " if f is not record.system.facts[0] else "", f.lhs, " = ", f.rhs)
+    ]
     if facts and any(s.rule == "declared fact" for s in record.steps):
         w.blocks.append(Prose(("Declared of the data: ", *facts[1:], ".")))
     own_functions(w, record)
@@ -246,10 +260,16 @@ def reason(w: Writer, record: Record, section: Section, step: Step, hidden: list
             label = s.rule
         if label and label not in names and s.rule != "substitute":
             names.append(label)
-    if len(names) > 1 and RULES["delta picks one term"].passing in names and names[-1] != RULES["delta picks one term"].passing:
+    if (
+        len(names) > 1
+        and RULES["delta picks one term"].passing in names
+        and names[-1] != RULES["delta picks one term"].passing
+    ):
         names = [n for n in names if n != RULES["delta picks one term"].passing]
     uses = [u for s in (*hidden, step) for u in s.uses]
-    numbers = sorted({w.numbers[u] for u in map(_plain, uses) if u in w.numbers} | {w.numbers[u] for u in uses if u in w.numbers})
+    numbers = sorted(
+        {w.numbers[u] for u in map(_plain, uses) if u in w.numbers} | {w.numbers[u] for u in uses if u in w.numbers}
+    )
     pieces: list[Piece] = []
     if "definition" in names or "differentiate the definition" in names:
         top = section.subject.top if isinstance(section.subject, Partial) else None
@@ -419,7 +439,14 @@ def symbol_table(system: System, only: frozenset[str] | None = None, notation: N
             if name in system.families and (only is None or name in only):
                 f = system.families[name]
                 subject = Partial(Ref(system.cost, ()), f.pattern)
-                rows.append(((subject,), (f"error: the gradient of the cost by the preactivation {f.name}",), index_ranges(f), ("derived",)))
+                rows.append(
+                    (
+                        (subject,),
+                        (f"error: the gradient of the cost by the preactivation {f.name}",),
+                        index_ranges(f),
+                        ("derived",),
+                    )
+                )
     functions = {p.function: p for e in system.equations for _, p in walk(e.rhs) if isinstance(p, Call)}
     for name, p in functions.items():
         own = system.function(name)
@@ -427,7 +454,14 @@ def symbol_table(system: System, only: frozenset[str] | None = None, notation: N
             what = "activation function" if not p.arguments or name != "C" else "cost function"
             table = system.tables.get(name)
             listed = "; ".join(f"layer {n}: {v}" for n, v in sorted(table.items())) if table else ""
-            rows.append(((Call(name, p.arguments, 0, p.at),), (what + (f" ({listed})" if listed else ""),), ("",), ("function",)))
+            rows.append(
+                (
+                    (Call(name, p.arguments, 0, p.at),),
+                    (what + (f" ({listed})" if listed else ""),),
+                    ("",),
+                    ("function",),
+                )
+            )
     return Table(("symbol", "meaning", "range", "role"), tuple(rows))
 
 

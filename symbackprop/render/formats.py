@@ -144,7 +144,9 @@ def markdown(d: Document) -> str:
             case Heading(pieces):
                 parts.append(f"## {inline(pieces, p, math, str)}")
             case Rows(rows):
-                parts.append("$$\n" + latex_rows(rows, p).replace("{align}", "{aligned}").replace(r"\notag", "") + "\n$$")
+                parts.append(
+                    "$$\n" + latex_rows(rows, p).replace("{align}", "{aligned}").replace(r"\notag", "") + "\n$$"
+                )
                 parts[-1] = _tags_to_text(parts[-1])
             case Prose(pieces):
                 parts.append(inline(pieces, p, math, str))
@@ -152,7 +154,9 @@ def markdown(d: Document) -> str:
                 parts.append(f"*{text}*")
             case Table(header, rows):
                 lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-                lines += ["| " + " | ".join(inline(c, p, math, str).replace("|", r"\|") for c in r) + " |" for r in rows]
+                lines += [
+                    "| " + " | ".join(inline(c, p, math, str).replace("|", r"\|") for c in r) + " |" for r in rows
+                ]
                 parts.append("\n".join(lines))
             case Code(text, language):
                 parts.append(f"```{language}\n{text}\n```")
@@ -299,7 +303,8 @@ def to_json(record: Record, document: Document, check: Any = None) -> str:
         "cases": [{"case": constraints(g, p), "result": p(e)} for g, e in record.cases],
         "sections": sections,
         "symbols": [
-            {"symbol": p(f.pattern), "family": f.name, "meaning": f.meaning, "role": f.kind} for f in record.system.families.values()
+            {"symbol": p(f.pattern), "family": f.name, "meaning": f.meaning, "role": f.kind}
+            for f in record.system.families.values()
         ],
         "check": None
         if check is None
@@ -320,7 +325,11 @@ def factors(e: Expr, p: Printer) -> list[dict[str, Any]]:
     body: Expr = e
     while isinstance(body, Sum | Vec):
         body = body.body
-    pairs = zip(body.factors, body.roles or (None,) * len(body.factors), strict=True) if isinstance(body, Mul) else [(body, None)]
+    pairs = (
+        zip(body.factors, body.roles or (None,) * len(body.factors), strict=True)
+        if isinstance(body, Mul)
+        else [(body, None)]
+    )
     return [{"latex": p(f), "role": role, **leading(f)} for f, role in pairs]
 
 

@@ -169,7 +169,7 @@ def _block(b: Block, p: Latex, name: str, numbers: frozenset[int], headings: int
         case Heading(pieces):
             anchor = f"{name}-h{headings}"
             link = f'<a class="anchor" href="#{anchor}" aria-label="Link to this heading">#</a>'
-            return f'<h2 id="{anchor}">{_pieces(pieces, p)}{link}</h2>'
+            return f'<h2 id="{anchor}">{_pieces(pieces, p, display=True)}{link}</h2>'
         case Rows(rows):
             return '<div class="rows">\n' + "\n".join(_row(r, p, name, numbers, diagram) for r in rows) + "\n</div>"
         case Prose(pieces):

@@ -104,7 +104,9 @@ class Printer(ABC):
     def write(self, e: Expr, around: int, last: bool = True) -> str:
         """`e` inside something that binds with strength `around`; `last` says that nothing follows it."""
         text, strength = self.layout(e)
-        open_ended = isinstance(e, Sum | D) or (isinstance(e, Mul) and e.factors and isinstance(self.ordered(e)[-1][0], Sum | D))
+        open_ended = isinstance(e, Sum | D) or (
+            isinstance(e, Mul) and e.factors and isinstance(self.ordered(e)[-1][0], Sum | D)
+        )
         if strength < around or (open_ended and not last):
             return self.bracket(text)
         return text
@@ -128,7 +130,9 @@ class Printer(ABC):
                     return self.fraction(self.write(top, MUL, last=False), self.write(bottom, POW)), MUL
                 return self.fraction(self.write(top, 0), self.write(bottom, 0)), MUL
             case Pow(base, exponent):
-                return self.power(self.write(base, ATOM if not isinstance(base, Call) else ATOM + 1), self.write(exponent, 0)), POW
+                return self.power(
+                    self.write(base, ATOM if not isinstance(base, Call) else ATOM + 1), self.write(exponent, 0)
+                ), POW
             case Call():
                 return self.call(e)
             case Sum(index, axis, body):
@@ -150,7 +154,9 @@ class Printer(ABC):
                 inner = self.positions((left, right))
                 return self.indexed(self.letter(r"\delta"), inner, ""), ATOM
             case Where(condition, then, other):
-                return self.where(self.write(condition, 0), self.write(then, 0), self.write(other, 0)), ATOM if not self.linear else ADD
+                return self.where(
+                    self.write(condition, 0), self.write(then, 0), self.write(other, 0)
+                ), ATOM if not self.linear else ADD
             case Compare(op, left, right):
                 return f"{self.write(left, 0)} {self.compare(op)} {self.write(right, 0)}", 0
             case Summand(of, index, _):
@@ -216,8 +222,8 @@ class Printer(ABC):
     def limits(self, axis: Axis, guard: Guard = (), index: str = "") -> tuple[str, str]:
         if axis.kind == "recursion":
             low = next((c.expr * -1 + affine(index) for c in guard if dict(c.expr.terms).get(index) == 1), axis.first)
-            high = next((c.expr + affine(index) for c in guard if dict(c.expr.terms).get(index) == -1), axis.last or affine("L"))
-            return self.affine(low), self.affine(high)
+            uppers = (c.expr + affine(index) for c in guard if dict(c.expr.terms).get(index) == -1)
+            return self.affine(low), self.affine(next(uppers, axis.last or affine("L")))
         if self.notation.width == "none" and self.system.size(axis) is None:
             return "", ""
         first = self.notation.first

@@ -165,7 +165,9 @@ def joined(factors: Iterable[Expr]) -> Expr:
 def merge(a: Expr, b: Expr) -> Expr | None:
     """a*b with common factors cancelled and no denominator left of those that could cancel; None if nothing does."""
     for one, other in ((a, b), (b, a)):
-        sign, inner = ((one.factors[0],), one.factors[1]) if _negated(one) else ((), one)
+        negated = isinstance(one, Mul) and _negated(one)
+        sign: tuple[Expr, ...] = one.factors[:1] if isinstance(one, Mul) and negated else ()
+        inner = one.factors[1] if isinstance(one, Mul) and negated else one
         if isinstance(inner, Add):
             terms = [merge(t, other) if split(t)[1] else joined((t, other)) for t in inner.terms]
             if any(split(t)[1] for t in inner.terms) and all(t is not None for t in terms):

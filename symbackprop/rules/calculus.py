@@ -108,7 +108,9 @@ def sum_rule(e: Expr, context: Context) -> Expr | None:
     return None
 
 
-@rule("differentiate term by term", passing="",
+@rule(
+    "differentiate term by term",
+    passing="",
     statement=r"\frac{\partial}{\partial u}\sum_j f_j = \sum_j \frac{\partial f_j}{\partial u}",
     source=CALCULUS,
 )
@@ -174,7 +176,12 @@ def power_rule(e: Expr, context: Context) -> Expr | None:
     return Mul((n, Pow(f, n - 1), inner))
 
 
-@rule("derivative of a composed function", passing="derivative of the function", statement=r"(f(g))' = f'(g)\,g'", source=CALCULUS)
+@rule(
+    "derivative of a composed function",
+    passing="derivative of the function",
+    statement=r"(f(g))' = f'(g)\,g'",
+    source=CALCULUS,
+)
 def outer_function(e: Expr, context: Context) -> Expr | None:
     """f' stays a function of its own: g'(z_j) for an activation, whatever it is."""
     if not isinstance(e, D) or not isinstance(e.body, Call) or len(e.body.arguments) != 1:

@@ -132,7 +132,9 @@ def _solve_guard(guard: Guard, mapping: dict[str, Affine], lhs: Ref) -> tuple[di
     rest: list[Constraint] = []
     for c in guard:
         c = c.substitute(mapping).substitute(fixed)
-        unknown = next((n for n, k in c.expr.terms if c.equal and n in formals and n not in fixed and abs(k) == 1), None)
+        unknown = next(
+            (n for n, k in c.expr.terms if c.equal and n in formals and n not in fixed and abs(k) == 1), None
+        )
         if unknown is None:
             rest.append(c)
         else:
@@ -381,7 +383,9 @@ def composition(e: Expr, context: Context) -> Expr | None:
     """What a summand of the cost depends on, and what that depends on, down to a parameter of the same layer."""
     if not isinstance(e, Summand):
         return None
-    inner = next((p for _, p in walk(e.body) if isinstance(p, Ref) and context.system.families[p.family].kind == "derived"), None)
+    inner = next(
+        (p for _, p in walk(e.body) if isinstance(p, Ref) and context.system.families[p.family].kind == "derived"), None
+    )
     return Depends(e, dependence(inner, context)) if inner is not None else None
 
 

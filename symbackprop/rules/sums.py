@@ -121,7 +121,12 @@ def equal_delta(e: Expr, context: Context) -> Expr | None:
     return None
 
 
-@rule("split the sum", passing="", statement=r"\sum_j (f_j + g_j) = \sum_j f_j + \sum_j g_j", source="linearity of finite sums")
+@rule(
+    "split the sum",
+    passing="",
+    statement=r"\sum_j (f_j + g_j) = \sum_j f_j + \sum_j g_j",
+    source="linearity of finite sums",
+)
 def split_sum(e: Expr, context: Context) -> Expr | None:
     """Only where a term has a delta to collapse: otherwise one sum reads better than two."""
     if isinstance(e, Sum) and isinstance(e.body, Add) and any(_has_delta(t, e.index) for t in e.body.terms):
