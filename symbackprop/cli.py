@@ -9,12 +9,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
 
 from symbackprop import __version__
 
+# Not imported from typing: --help and --version load next to nothing.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, NoReturn
+
     from symbackprop.api import Network, Rendered
 
 EXAMPLES = """\
@@ -35,8 +38,20 @@ ENDINGS = {".html": "html", ".htm": "html", ".tex": "tex", ".md": "md", ".json":
 class Parser(argparse.ArgumentParser):
     """argparse, with errors on one line."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, formatter_class=formatter)
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"symbackprop: {message}\n")
+
+
+def formatter(prog: str) -> argparse.HelpFormatter:
+    """Help as wide as the terminal; argparse would import shutil to find that out."""
+    try:
+        wide = os.get_terminal_size().columns
+    except OSError:
+        wide = 100
+    return argparse.HelpFormatter(prog, max_help_position=30, width=max(60, min(wide, 120)) - 2)
 
 
 def parser() -> Parser:

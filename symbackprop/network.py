@@ -327,8 +327,6 @@ def dense_system(
     equations.append(Equation(z["l", "j"], weighted_sum + b["l", "j"] if bias else weighted_sum, weighted))
 
     own: dict[str, F.Function] = {f.name: f for f in acts if isinstance(f, F.Function)}
-    if cost.term is not None and isinstance(loss, F.Cost):
-        own |= {}
     runs, tables = _runs(acts, last, cost.output is not None)
     for guard, name in runs:
         lm = next((m for m in F.LAYER_MAPS if m.name == name), None)

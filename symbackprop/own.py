@@ -16,6 +16,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, NoReturn, TypeAlias
 
 from symbackprop import functions as F
@@ -242,7 +243,7 @@ def _operator(name: str) -> str:
 def _as_written(f: types.FunctionType, latex: str) -> str:
     """The definition by latexify; empty where it has nothing good to say."""
     try:
-        import latexify  # type: ignore[import-untyped]
+        import latexify
 
         text = str(latexify.get_latex(f, use_math_symbols=True))
     except Exception:  # whatever goes wrong in there, SymPy's formula takes its place
@@ -357,7 +358,7 @@ class Found:
 
     node: FunctionNode
     name: str
-    tree: ast.Module
+    text: str
 
 
 def _find(f: types.FunctionType) -> Found:
@@ -369,13 +370,14 @@ def _find(f: types.FunctionType) -> Found:
         raise FunctionError(f"{name} is {what}, expected a function that returns a number")
     try:
         lines, _ = inspect.findsource(code)
-        tree = ast.parse("".join(lines))
+        text = "".join(lines)
+        functions = _parsed(text)
     except (OSError, TypeError, SyntaxError, ValueError, IndexError):
         raise FunctionError(
             f"the source of {name} is not available (defined in a prompt, or by exec?); save it in a file, "
             "or give a SymPy expression"
         ) from None
-    nodes = [n for n in ast.walk(tree) if isinstance(n, FunctionNode) and _may_be(n, code)]
+    nodes = [n for n in functions if _may_be(n, code)]
     if isinstance(f, types.FunctionType) and len(nodes) > 1:
         nodes = _innermost(nodes, code)
     if not nodes:
@@ -383,7 +385,13 @@ def _find(f: types.FunctionType) -> Found:
     if len({ast.dump(n) for n in nodes}) > 1:
         line = code.co_firstlineno
         raise FunctionError(f"line {line}: several lambdas on one line cannot be told apart; define it with def")
-    return Found(nodes[0], name, tree)
+    return Found(nodes[0], name, text)
+
+
+@lru_cache(maxsize=8)
+def _parsed(text: str) -> tuple[FunctionNode, ...]:
+    """All functions in a file."""
+    return tuple(n for n in ast.walk(ast.parse(text)) if isinstance(n, FunctionNode))
 
 
 def _may_be(n: FunctionNode, code: types.CodeType) -> bool:
@@ -416,25 +424,30 @@ def _innermost(nodes: list[FunctionNode], code: types.CodeType) -> list[Function
     return [n for n in holding if body(n)[0] == latest]
 
 
-def _unchanged(tree: ast.Module, code: types.CodeType, name: str) -> None:
+def _unchanged(text: str, code: types.CodeType, name: str) -> None:
     """Refuse a file that was edited after it was loaded: its text, compiled and not run, must give the same code."""
+    try:
+        fresh = _compiled(text, code.co_filename)
+    except (SyntaxError, ValueError):
+        return  # a notebook cell with its own syntax: nothing to compare with
+    if _essence(code) not in fresh:
+        raise FunctionError(f"{name}: the source file has changed since it was loaded; load it again")
 
+
+@lru_cache(maxsize=8)
+def _compiled(text: str, filename: str) -> frozenset[tuple[Any, ...]]:
     def codes(c: types.CodeType) -> Iterator[types.CodeType]:
         yield c
         for k in c.co_consts:
             if isinstance(k, types.CodeType):
                 yield from codes(k)
 
-    def essence(c: types.CodeType) -> tuple[Any, ...]:
-        plain = tuple(repr(k) for k in c.co_consts if not isinstance(k, types.CodeType))
-        return c.co_name, c.co_firstlineno, c.co_code, c.co_names, plain
+    return frozenset(_essence(c) for c in codes(compile(text, filename, "exec", dont_inherit=True)))
 
-    try:
-        fresh_code = compile(tree, code.co_filename, "exec", dont_inherit=True)
-    except (SyntaxError, ValueError):
-        return  # a notebook cell with its own syntax: nothing to compare with
-    if essence(code) not in {essence(c) for c in codes(fresh_code)}:
-        raise FunctionError(f"{name}: the source file has changed since it was loaded; load it again")
+
+def _essence(c: types.CodeType) -> tuple[Any, ...]:
+    plain = tuple(repr(k) for k in c.co_consts if not isinstance(k, types.CodeType))
+    return c.co_name, c.co_firstlineno, c.co_code, c.co_names, plain
 
 
 # ---------------------------------------------------------------- values of the translation
@@ -667,6 +680,15 @@ _UNARY: dict[str, Expr] = {
 _BINARY = ("power", "maximum", "minimum", "logaddexp", "add", "subtract", "multiply", "divide", "true_divide")
 _WHOLE = ("sum", "fsum", "mean", "dot", "len", "range", "zip", "enumerate")
 _MODULES = ("math", "numpy", "scipy.special")
+
+
+def _suggest(name: str) -> str:
+    close = nearest(name, KNOWN)
+    return (
+        close if "did you mean" in close else "; known are exp, log, tanh, maximum, where and others of math and numpy"
+    )
+
+
 KNOWN = (*_UNARY, *_BINARY, "where", "clip", *_WHOLE)
 
 
@@ -683,7 +705,7 @@ def _known_callable(f: object) -> str | None:
         isinstance(f, type) and f.__module__ in ("builtins", "numpy") and name in ("range", "zip", "enumerate", "float")
     )
     scalar = isinstance(f, type) and f.__module__ == "numpy" and name in ("float32", "float64")
-    sympy_def = isinstance(f, types.FunctionType) and f.__module__.startswith("sympy.") and name == "sqrt"
+    sympy_def = isinstance(f, types.FunctionType) and str(f.__module__).startswith("sympy.") and name == "sqrt"
     if numpy_own or sympy_own or builtin or classes or scalar or sympy_def:
         return _ALIASES.get(name, name)
     return None
@@ -725,7 +747,7 @@ def _apply_known(name: str, arguments: list[Expr], place: _Place) -> Expr:
         place.refuse(f"{name} with {n} arguments", f"it takes {1 if name in _UNARY else 2 if name in _BINARY else 3}")
     if name in ("random", "rand", "randn", "normal", "uniform", "gauss", "randint", "choice"):
         place.refuse(f"{name}, which is random", "an activation gives one value for one input")
-    place.refuse(f"a call of {name}", f"write it in terms of known functions{nearest(name, KNOWN)}")
+    place.refuse(f"a call of {name}", f"write it in terms of known functions{_suggest(name)}")
 
 
 def _raise(p: Expr, q: Expr, place: _Place) -> Expr:
@@ -763,8 +785,9 @@ def _sums(f: types.FunctionType, seen: frozenset[types.CodeType] = frozenset()) 
     seen |= {f.__code__}
     for n in ast.walk(found.node):
         inner = f.__globals__.get(n.id) if isinstance(n, ast.Name) else None
-        helper = isinstance(inner, types.FunctionType) and inner.__code__ not in seen and len(seen) <= INLINE_LIMIT
-        if helper and _known_callable(inner) is None and _sums(inner, seen):
+        if not isinstance(inner, types.FunctionType) or inner.__code__ in seen or len(seen) > INLINE_LIMIT:
+            inner = None
+        if inner is not None and _known_callable(inner) is None and _sums(inner, seen):
             return True
         match n:
             case ast.Call(func=ast.Name(id=name)) | ast.Call(func=ast.Attribute(attr=name)) if name in (
@@ -851,7 +874,7 @@ class _Reader:
     def run(self, given: dict[str, Value]) -> Value:
         """The value that the function returns, its text checked to be the one that was loaded."""
         result = self.result(given)
-        _unchanged(self.found.tree, self.function.__code__, self.found.name)
+        _unchanged(self.found.text, self.function.__code__, self.found.name)
         return result
 
     def result(self, given: dict[str, Value]) -> Value:
@@ -1252,7 +1275,7 @@ class _Reader:
             return self.outside(name, table[name], n)
         if name in env or name in _UNARY:
             self.place(n).refuse(f"{name}, which has no value", f"import it: from math import {name}")
-        self.place(n).refuse(f"the name {name}, which has no value", f"define it{nearest(name, [*env, *KNOWN])}")
+        self.place(n).refuse(f"the name {name}, which has no value", f"define it{_suggest(name)}")
 
     def outside(self, name: str, value: object, n: ast.AST) -> Value:
         """What a name outside the function stands for: a number, a known module or a function."""
@@ -1284,9 +1307,7 @@ class _Reader:
                 self.place(n).refuse("random numbers", "an activation gives one value for one input")
             found = getattr(module, n.attr, None)
             if found is None:
-                self.place(n).refuse(
-                    f"{owner.name}.{n.attr}, which does not exist", f"known:{nearest(n.attr, KNOWN)[1:]}"
-                )
+                self.place(n).refuse(f"{owner.name}.{n.attr}, which does not exist", f"use another{_suggest(n.attr)}")
             if isinstance(found, types.ModuleType):
                 return Module(found.__name__)
             return self.outside(f"{owner.name}.{n.attr}", found, n)
@@ -1372,7 +1393,7 @@ class _Reader:
         if len(self.calls) > INLINE_LIMIT:
             place.refuse(f"more than {INLINE_LIMIT} functions inside each other", "write a shorter formula")
         if str(getattr(f, "__module__", "")).split(".")[0] in ("numpy", "scipy", "torch", "jax", "sympy", "random"):
-            place.refuse(f"a call of {f.__module__}.{f.__name__}", f"use{nearest(f.__name__, KNOWN)[1:]}")
+            place.refuse(f"a call of {f.__module__}.{f.__name__}", f"use math or numpy{_suggest(f.__name__)}")
         found = _find(f)
         letters = [a.arg for a in _positional(found.node)]
         keywords = {k.arg: self.value(k.value, env) for k in n.keywords if k.arg is not None}

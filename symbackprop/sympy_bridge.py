@@ -8,16 +8,16 @@ indexed symbol. No text ever becomes SymPy by parsing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import reduce
-from math import erf, exp, log1p
+from math import erf, exp, log1p, prod
 from typing import Any, Literal, TypeAlias
 
-import sympy  # type: ignore[import-untyped]
-from sympy.core.symbol import Str  # type: ignore[import-untyped]
-from sympy.logic.boolalg import BooleanAtom  # type: ignore[import-untyped]
-from sympy.printing.precedence import PRECEDENCE  # type: ignore[import-untyped]
+import sympy
+from sympy.core.symbol import Str
+from sympy.logic.boolalg import BooleanAtom
+from sympy.printing.precedence import PRECEDENCE
 
 from symbackprop import functions as F
 from symbackprop.errors import FunctionError, GoalError, ModelError, ShapeError, nearest
@@ -531,7 +531,9 @@ def _product(e: Sym, go: Callable[[Sym], Expr]) -> Expr:
 
 def _power(base: Sym, exponent: Sym, go: Callable[[Sym], Expr]) -> Expr:
     if exponent.is_Rational and exponent.is_negative:
-        return Div(ONE, go(base) if exponent == -1 else _power(base, -exponent, go))
+        return Div(ONE, _power(base, -exponent, go))
+    if exponent == 1:
+        return go(base)
     if exponent == sympy.S.Half:
         return F.call("sqrt", go(base))
     return Pow(go(base), go(exponent))
@@ -691,6 +693,7 @@ def _affine_in(i: Sym, whole: Sym) -> Affine:
 # ---------------------------------------------------------------- slopes
 
 SIMPLIFY_LIMIT = 60
+DEGREE_LIMIT = 100
 
 
 def slope_of(body: Expr, variable: str) -> Expr:
@@ -718,7 +721,10 @@ def _shorter(d: Sym) -> Sym:
     if size > SIMPLIFY_LIMIT:
         return d
     forms = [d, sympy.factor_terms(d)]
-    if all(abs(p.exp) <= 6 for p in d.atoms(sympy.Pow) if p.exp.is_Rational) and not d.has(sympy.Piecewise, sympy.exp):
+    # The product of all exponents bounds the degree after multiplying out. Exponentials stay as they are:
+    # cancelling would trade exp(-z) for exp(z), and with it where the quotient overflows.
+    degree = prod(max(abs(p.exp), 1) for p in d.atoms(sympy.Pow) if p.exp.is_Rational)
+    if degree <= DEGREE_LIMIT and not d.has(sympy.Piecewise, sympy.exp):
         absolute = d.replace(
             lambda p: p.is_Mul and any(_is_sign(f, p) for f in p.args),
             lambda p: next(
@@ -856,8 +862,10 @@ def lambdify_result(
     if loose := names(e):
         letters = ", ".join(sorted(loose))
         raise ModelError(f"lambdify needs one entry, found the free index {letters}; put a number there")
-    expansion = _Expansion(system, dict(known or {}), resolve)
+    counting = _Expansion(system, dict(known or {}), resolve, dry=True)
+    expansion = replace(counting, dry=False, leaves={}, memo={}, work=0)
     try:
+        counting.value(e, 0)
         formula, _ = expansion.value(e, 0)
         elementary = formula
         for f in F.ACTIVATIONS:
@@ -884,12 +892,16 @@ class _Expansion:
     """A concrete entry written out; each quantity once, its size counted before it is built.
 
     Args:
+        dry: Count alone: SymPy's automatic evaluation is what takes the time.
         leaves: The data met so far, with their symbols.
+        resolved: What the derivatives met so far are.
     """
 
     system: System
     known: Mapping[Expr, Expr]
     resolve: Resolve | None
+    dry: bool = False
+    resolved: dict[Partial, Expr] = field(default_factory=dict)
     leaves: dict[Ref, Sym] = field(default_factory=dict)
     memo: dict[Expr, tuple[Sym, int]] = field(default_factory=dict)
     work: int = 0
@@ -945,7 +957,7 @@ class _Expansion:
             if count > NODE_LIMIT:
                 raise self.too_long()
             done.append(s)
-        return head(*done), count
+        return (sympy.S.Zero if self.dry else head(*done)), count
 
     def ref(self, r: Ref, depth: int) -> tuple[Sym, int]:
         if r in self.leaves:
@@ -963,11 +975,12 @@ class _Expansion:
 
     def partial(self, p: Partial, depth: int) -> tuple[Sym, int]:
         if p not in self.memo:
-            value = _known(p, self.known, self.system)
+            value = self.resolved.get(p) or _known(p, self.known, self.system)
             if value is None and self.resolve is not None:
                 value = self.resolve(p)
             if value is None or value == p:
                 raise ModelError(f"nothing says what {_Outward(self.system)(p)} is; use net.gradient() instead")
+            self.resolved[p] = value
             self.memo[p] = self.value(value, depth + 1)
         return self.memo[p]
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import builtins
 import functools
+import inspect
 import math
 import pickle
 import random
 import sys
+import time
 import types
 from collections.abc import Callable
 from fractions import Fraction
@@ -120,7 +122,7 @@ def polynomial(z: float) -> float:
 
 
 def squeezed(z: float) -> float:
-    return z if -1 < z < 1 and not z == 5 or z > 100 else 0.5 * z
+    return z if (-1 < z < 1 and z != 5) or z > 100 else 0.5 * z
 
 
 def many_ways(z: float) -> float:
@@ -156,7 +158,12 @@ UNDERSTOOD: list[tuple[Callable[[float], Any], str]] = [
 @pytest.mark.parametrize("f, name", UNDERSTOOD, ids=[f"{n}{i}" for i, (_, n) in enumerate(UNDERSTOOD)])
 def test_a_python_function_keeps_its_values_and_gets_its_derivative(f: Callable[[float], Any], name: str) -> None:
     h = activation(f)
-    assert h.name == name and h.value is not None and h.source and h.latex == rf"\operatorname{{{name.replace('_', chr(92) + '_')}}}"
+    assert (
+        h.name == name
+        and h.value is not None
+        and h.source
+        and h.latex == rf"\operatorname{{{name.replace('_', chr(92) + '_')}}}"
+    )
     assert slope_is_right(h)
     for z in POINTS:
         assert float(number(h.value(Z), z)) == pytest.approx(float(f(float(z))), rel=1e-12, abs=1e-12)
@@ -242,13 +249,13 @@ def test_two_lambdas_in_one_line_are_told_apart() -> None:
 
 
 def test_a_lambda_in_the_middle_of_a_call_is_found() -> None:
-    h = dict(
-        sizes=[2, 3],
-        activation=lambda z: (
+    h = {
+        "sizes": [2, 3],
+        "activation": lambda z: (
             z  # a comment in the middle
             + 1
         ),
-    )["activation"]
+    }["activation"]
     assert activation(h).value(Z) == Z + 1  # type: ignore[misc]
 
 
@@ -294,7 +301,7 @@ def test_no_text_is_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(sympy, "sympify", forbidden)
     monkeypatch.setattr(sympy, "parse_expr", forbidden)
-    text = open(own.__file__, encoding="utf-8").read()
+    text = inspect.getsource(own)
     assert "eval(" not in text.replace("_eval(", "") and "exec(" not in text.replace("by exec", "")
     assert activation(three).name == "three"
 
@@ -423,7 +430,101 @@ def asserts(z: float) -> float:
     return z
 
 
+def raises(z: float) -> float:
+    raise ValueError
+
+
+def deletes(z: float) -> float:
+    del z
+    return 1.0
+
+
+def imports(z: float) -> float:
+    import math
+
+    return math.exp(z)
+
+
+def matches(z: float) -> float:
+    match z:
+        case _:
+            return z
+
+
+def has_class(z: float) -> float:
+    class Inner:
+        pass
+
+    return z
+
+
+def leaves_early(z: float) -> float:
+    for i in range(3):
+        if i > 1:
+            break
+    return z
+
+
+def for_else(z: float) -> float:
+    for _ in range(3):
+        z = z + 1
+    else:
+        z = 0
+    return z
+
+
+def long_loop(z: float) -> float:
+    for _ in range(10**9):
+        z = z + 1
+    return z
+
+
+def ping(z: float) -> float:
+    return pong(z) + 1
+
+
+def pong(z: float) -> float:
+    return ping(z) * 2
+
+
+def f0(z: float) -> float:
+    return z
+
+
+def f1(z: float) -> float:
+    return f0(f0(f0(f0(f0(f0(z))))))
+
+
+def needs_two(z: float, w: float) -> float:
+    return z * w
+
+
+def make_nonlocal() -> Callable[[float], float]:
+    count = 0
+
+    def counting(z: float) -> float:
+        nonlocal count
+        count = 1
+        return z
+
+    return counting
+
+
 REFUSED: list[tuple[object, str]] = [
+    (raises, "found raise"),
+    (deletes, "del, a side effect"),
+    (imports, "import at the top of the file"),
+    (matches, "found match"),
+    (has_class, "a class inside the function"),
+    (leaves_early, "a loop left early"),
+    (for_else, "a for with else"),
+    (long_loop, "a loop of 1000000000 rounds"),
+    (ping, "ping, which calls itself"),
+    (lambda z: needs_two(z), "needs_two with 1 arguments; it takes 2"),  # type: ignore[call-arg]
+    (lambda z: needs_two(z, 2, w=3), "needs_two with 3 arguments"),  # type: ignore[misc]
+    (lambda z: needs_two(*(z, z)), r"a call with \*"),
+    (lambda z: needs_two(**{"z": z, "w": 1}), r"\*\* or \*"),
+    (make_nonlocal(), "nonlocal, a side effect"),
     (while_loop, r"line 2: found a while loop, an unbound loop"),
     (prints, r"line 2: found print\(\.\.\.\), called for its side effect"),
     (appends, r"append\(\.\.\.\), called for its side effect"),
@@ -515,6 +616,35 @@ def test_a_file_changed_since_it_was_loaded_is_refused(tmp_path: Any, monkeypatc
         activation(changing_module.f)
 
 
+def test_functions_of_functions_are_read_in_place() -> None:
+    h = activation(f1)
+    assert h.value is not None and h.value(Z + 1) == Z + 1
+
+
+def test_a_long_chain_of_functions_is_refused(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = "".join(f"def f{n}(z):\n    return f{n + 1}(z)\n" for n in range(20)) + "def f20(z):\n    return z\n"
+    (tmp_path / "chain_module.py").write_text(chain)
+    monkeypatch.syspath_prepend(tmp_path)
+    import chain_module  # type: ignore[import-not-found]
+
+    with pytest.raises(FunctionError, match="more than 8 functions inside each other"):
+        activation(chain_module.f0)
+
+
+def test_nested_powers_do_not_take_long() -> None:
+    started = time.perf_counter()
+    activation(lambda z: (((z**6 + 1) ** 6 + 1) ** 6 + 1) ** 6)
+    assert time.perf_counter() - started < 5
+
+
+def test_a_network_takes_both() -> None:
+    from symbackprop.network import dense_system
+
+    net = dense_system([2, 3, 1], activation=[activation(swish), activation(leaky)], loss=cost(by_index))
+    equation = net.defining(Ref("C_0", ()))
+    assert equation is not None and "n" not in str(to_sympy(equation.rhs, net).free_symbols)
+
+
 def test_deep_nesting_is_refused_and_not_a_recursion_error(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     body = "-(" * 180 + "z" + ")" * 180
     (tmp_path / "deep_module.py").write_text(f"def f(z):\n    return {body}\n")
@@ -526,7 +656,7 @@ def test_deep_nesting_is_refused_and_not_a_recursion_error(tmp_path: Any, monkey
 
 
 def test_a_shadowed_module_is_not_trusted() -> None:
-    math = Box()  # noqa: F841
+    math = Box()
 
     def f(z: float) -> float:
         return math.exp(z)  # type: ignore[attr-defined,no-any-return]
@@ -551,7 +681,7 @@ def by_index(a: Any, y: Any) -> Any:
 
 
 def by_zip(a: Any, y: Any) -> Any:
-    return -sum(q * math.log(p) + (1 - q) * math.log(1 - p) for p, q in zip(a, y))
+    return -sum(q * math.log(p) + (1 - q) * math.log(1 - p) for p, q in zip(a, y))  # noqa: B905
 
 
 def by_loop(a: Any, y: Any) -> Any:
@@ -632,7 +762,7 @@ def test_a_cost_does_not_take_the_name_of_a_built_in_one() -> None:
 
 COST_REFUSED: list[tuple[object, str]] = [
     (lambda a, y: a[0] - y[0], "one particular entry"),
-    (lambda a, y: [p - q for p, q in zip(a, y)], "write np.sum"),
+    (lambda a, y: [p - q for p, q in zip(a, y)], "write np.sum"),  # noqa: B905
     (lambda a, y: np.sum(a) * np.sum(y), "a product of sums"),
     (lambda a, y: np.sum((a - y) ** 2) ** 2, "sum over all outputs"),
     (lambda a, y: np.sqrt(np.sum((a - y) ** 2)), "sum over all outputs"),

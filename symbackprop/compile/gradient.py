@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -99,31 +103,70 @@ def check_shape(a: Array, expected: tuple[int | None, ...], names: tuple[str, ..
 # ---------------------------------------------------------------- one network of known depth
 
 
+get_shape, get_dtype, get_base = attrgetter("shape"), attrgetter("dtype"), attrgetter("base")
+get_carray = attrgetter("flags.carray")
+
+
 @dataclass(frozen=True)
 class Plan:
     """Generated code with its buffers, for one thread, one batch size and one dtype.
 
     Args:
-        shapes: Of the arrays that it is for.
-        rows: For each of them, whether its only row is taken: a batch of one is run as one sample.
+        types, dtypes, shapes: Of the arrays that it is for: those it reads, then those it writes.
+        inputs: How many of them it reads.
+        rows: For each of those, whether its only row is taken: a batch of one is run as one sample.
         places: For each result its family and its place in the family's list (-1 where there is no list).
-        results, inner: The shapes of the results, as the caller sees them and as the code does.
+        inner: The shapes of the results as the code sees them.
     """
 
-    shapes: tuple[tuple[int, ...], ...]
-    dtype: np.dtype[Any]
+    types: list[type]
+    dtypes: list[np.dtype[Any]]
+    shapes: list[tuple[int, ...]]
+    inputs: int
     rows: tuple[bool, ...] | None
     places: tuple[tuple[str, int], ...]
-    results: tuple[tuple[int, ...], ...]
     inner: tuple[tuple[int, ...], ...]
-    code: Callable[..., Callable[[], Any]]
+    code: Emitted
+    own: tuple[Any, ...]
 
-    def bind(self, arrays: Sequence[Array], results: Sequence[Array]) -> Callable[[], Any]:
-        """The work on these arrays, as a function of nothing that returns the cost if the code has it."""
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.dtypes[0]
+
+    @property
+    def results(self) -> list[tuple[int, ...]]:
+        """The shapes of the results as the caller sees them."""
+        return self.shapes[self.inputs :]
+
+    def fits(self, arrays: list[Any], writes: list[Any]) -> bool:
+        """Whether the arrays are just what it is for, and those that it writes are apart from all others.
+
+        A quick look that may say no where a closer one says yes; it costs a few microseconds.
+        """
+        every = [*arrays, *writes]
+        n = len(every)
+        if list(map(type, every)) != self.types[:n] or list(map(get_shape, every)) != self.shapes[:n]:
+            return False
+        if list(map(get_dtype, every)) != self.dtypes[:n]:
+            return False
+        if not writes:
+            return n == self.inputs
+        if n != len(self.shapes) or not all(map(get_carray, writes)) or any(b is not None for b in map(get_base, writes)):
+            return False
+        # What owns its memory overlaps another array only by being it, or the base of it.
+        bases = [b for b in map(get_base, arrays) if b is not None]
+        if bases and any(type(b) is not np.ndarray for b in bases):
+            return False
+        ids = set(map(id, writes))
+        return len(ids) == len(writes) and ids.isdisjoint(map(id, arrays)) and ids.isdisjoint(map(id, bases))
+
+    def arguments(self, arrays: Sequence[Array], results: Sequence[Array]) -> tuple[Any, ...]:
+        """Everything that the code takes."""
         if self.rows is not None:
             arrays = [a[0] if r else a for a, r in zip(arrays, self.rows, strict=True)]
             results = [r.reshape(s) for r, s in zip(results, self.inner, strict=True)]
-        return self.code(*arrays, *results)
+        given = (*arrays, *results)
+        return (*given, *self.code.arrays_seen_as(*given), *self.own)
 
 
 class Compiled:
@@ -155,16 +198,21 @@ class Compiled:
         code = self.code(batched and not single, value)
         keys = [k for k, _ in code.outputs]
         inner = tuple(tuple(sizes[d] for d in dims) for _, dims in code.outputs)
-        order = sorted(keys)
-        first = {f: order.index((f, p)) for f, p in reversed(order)}
+        order = {k: n for n, k in enumerate(sorted(keys))}
+        first = {k[0]: n for k, n in reversed(order.items())}
+        dtype = arrays[0].dtype
+        shapes = [(1, *s) if single and k[0] in self.sampled else s for k, s in zip(keys, inner, strict=True)]
+        shapes = [*(a.shape for a in arrays), *shapes]
         return Plan(
-            tuple(a.shape for a in arrays),
-            arrays[0].dtype,
+            [np.ndarray] * len(shapes),
+            [dtype] * len(shapes),
+            shapes,
+            len(arrays),
             tuple(i.kind != "parameter" and i.key[0] in self.sampled for i in code.inputs) if single else None,
-            tuple((k[0], order.index(k) - first[k[0]] if k[1] else -1) for k in keys),
-            tuple((1, *s) if single and k[0] in self.sampled else s for k, s in zip(keys, inner, strict=True)),
+            tuple((k[0], order[k] - first[k[0]] if k[1] else -1) for k in keys),
             inner,
-            code.make(sizes, arrays[0].dtype),
+            code,
+            code.own(sizes, dtype),
         )
 
 
@@ -225,6 +273,7 @@ class Caller:
         self._local = threading.local()
         self._layered = {f.name: any(a.kind == "recursion" for a in f.axes) for f in system.families.values()}
         self._parameters = tuple(f.name for f in families_of(system, ["parameter"]))
+        self._places = tuple((name, self._layered[name]) for name in self._parameters)
         self._data = tuple(
             f.name for kind in ("input", "target") if kind == "input" or targets for f in families_of(system, [kind])
         )
@@ -276,33 +325,44 @@ class Caller:
         return network
 
     def _prepare(
-        self, params: Params, data: Sequence[object], given: Mapping[str, Any] | None, value: bool, *, own: bool = False
+        self, params: Params, data: Sequence[object], given: Mapping[str, Any] | None, value: bool
     ) -> tuple[list[Any], Plan]:
-        """The arrays in order and the plan for them: this thread's, or a new one of its own."""
-        try:
-            plans: dict[Any, Plan] = self._local.plans
-        except AttributeError:
-            plans = self._local.plans = {}
-        place = (value, getattr(data[0], "shape", None)) if data else value
-        try:
-            arrays = self._gather(params, data, given)
-            plan = plans[place]
-            if not own and len(arrays) == len(plan.shapes):
-                dtype = plan.dtype
-                for a, shape in zip(arrays, plan.shapes):  # noqa: B905 - the hot path; lengths are equal
-                    if a.__class__ is not np.ndarray or a.shape != shape or a.dtype is not dtype:
-                        break
-                else:
-                    return arrays, plan
-        except (KeyError, TypeError, IndexError):
-            pass
+        """The arrays in order and a new plan for them.
+
+        Raises:
+            ShapeError, DTypeError: What is wrong with the arguments.
+        """
         network = self._examined(params, data, given)
         arrays = self._gather(params, data, given)
         plan = network.plan(arrays, value)
-        if not own:
-            if len(plans) >= 16:
-                plans.clear()
-            plans[place] = plan
+        return [np.asarray(a) for a in arrays], plan
+
+    def _plans(self) -> dict[Any, Plan]:
+        """This thread's plans, by whether they have the cost and by the shape of the first datum."""
+        try:
+            found: dict[Any, Plan] = self._local.plans
+        except AttributeError:
+            found = self._local.plans = {}
+        return found
+
+    def _planned(
+        self, params: Params, data: Sequence[object], given: Mapping[str, Any] | None, value: bool
+    ) -> tuple[list[Any], Plan]:
+        """The arrays in order and this thread's plan for them."""
+        plans = self._plans()
+        place = (value, getattr(data[0], "shape", None)) if data else (value, None)
+        plan = plans.get(place)
+        if plan is not None:
+            try:
+                arrays = self._gather(params, data, given)
+                if plan.fits(arrays, []):
+                    return arrays, plan
+            except (KeyError, TypeError, IndexError, AttributeError):
+                pass
+        arrays, plan = self._prepare(params, data, given, value)
+        if len(plans) >= 16:
+            plans.clear()
+        plans[place] = plan
         return arrays, plan
 
     def _assemble(self, results: Sequence[Array], places: Sequence[tuple[str, int]]) -> dict[str, Any]:
@@ -314,6 +374,18 @@ class Caller:
             else:
                 out[f][n] = r
         return out
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Hold the garbage collector while many small records are built that all stay: it would go over them time and again."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 class GradientFunction(Caller):
@@ -348,6 +420,10 @@ class GradientFunction(Caller):
             self._network({}).code(True, False)  # a function that cannot be compiled is refused here
 
     def _build(self, system: System, batched: bool, value: bool) -> Emitted:
+        with without_collection():
+            return self._generate(system, batched, value)
+
+    def _generate(self, system: System, batched: bool, value: bool) -> Emitted:
         adjoints: Sequence[AdjointLike] = self.adjoints
         if self.system.layers.value is None:
             assert system.layers.value is not None
@@ -399,9 +475,9 @@ class GradientFunction(Caller):
         The result is the same arrays each time. With `value`, it returns (cost, gradient). One thread at a time
         may use what one call of `bind` returned.
         """
-        arrays, plan = self._prepare(params, self._data_of(x, y), given, value, own=True)
+        arrays, plan = self._prepare(params, self._data_of(x, y), given, value)
         results, copies, grads = self._targets(out, arrays, plan)
-        run = plan.bind(arrays, results)
+        run = partial(plan.code.run, *plan.arguments(arrays, results))
 
         def bound() -> Any:
             run()
@@ -416,9 +492,21 @@ class GradientFunction(Caller):
         return complete if copies or value else bound
 
     def _run(self, params: Params, data: tuple[object, object], out: Any, given: Any, value: bool) -> tuple[Any, Any]:
-        arrays, plan = self._prepare(params, self._data_of(*data), given, value)
+        if out is not None and len(self._data) == 2 and not self.given:
+            try:  # the same kind of arrays as before, in the right structure: no closer look
+                plan = self._local.plans[value, data[0].shape]  # type: ignore[attr-defined]
+                arrays: list[Any] = []
+                for name, layered in self._places:
+                    arrays += params[name] if layered else (params[name],)
+                arrays += data
+                results = [out[f] if n < 0 else out[f][n] for f, n in plan.places]
+                if plan.fits(arrays, results):
+                    return plan.code.run(*plan.arguments(arrays, results)), out
+            except (KeyError, TypeError, IndexError, AttributeError):
+                pass
+        arrays, plan = self._planned(params, self._data_of(*data), given, value)
         results, copies, grads = self._targets(out, arrays, plan)
-        cost = plan.bind(arrays, results)()
+        cost = plan.code.run(*plan.arguments(arrays, results))
         for to, source in copies:
             np.copyto(to, source)
         return cost, grads
@@ -478,10 +566,10 @@ def _place(plan: Plan, n: int) -> str:
     return f'out["{family}"]' + (f"[{place}]" if place >= 0 else "")
 
 
-def _comment(notes: Mapping[str, Expr], describe: Callable[[Expr], str] | None) -> Callable[[str], str] | None:
+def _comment(notes: Mapping[str, tuple[Expr, Expr]], describe: Callable[[Expr], str] | None) -> Callable[[str], str] | None:
     if describe is None:
         return None
-    return lambda name: f"{name} = {describe(notes[name])}" if name in notes else name
+    return lambda name: " = ".join(map(describe, notes[name])) if name in notes else name
 
 
 # ---------------------------------------------------------------- entry points
@@ -563,9 +651,9 @@ class Forward(Caller):
         return emit(lower_forward(system, batched=batched))
 
     def __call__(self, params: Params, x: Array | None = None) -> dict[str, Any]:
-        arrays, plan = self._prepare(params, (x,) if self._data else (), None, False)
+        arrays, plan = self._planned(params, (x,) if self._data else (), None, False)
         results = [np.empty(s, plan.dtype) for s in plan.results]
-        plan.bind(arrays, results)()
+        plan.code.run(*plan.arguments(arrays, results))
         out = self._assemble(results, plan.places)
         name = output_family(self.system)
         if name is not None:

@@ -155,24 +155,6 @@ def dimension(axis: Axis, env: Mapping[str, int]) -> str:
     return f"{axis.label}_{axis.at.evaluate(env)}"
 
 
-def dims(family: Family, position: tuple[int, ...]) -> tuple[str, ...]:
-    """The dimensions of the array of a family at one position."""
-    env = _layer_env(family, position)
-    return tuple(dimension(a, env) for a in family.axes if a.kind != "recursion")
-
-
-def known_sizes(system: System, family: Family, position: tuple[int, ...]) -> dict[str, int]:
-    """The sizes of the dimensions of a family that the system knows."""
-    out: dict[str, int] = {}
-    env = _layer_env(family, position)
-    mapping = {k: affine(v) for k, v in env.items()}
-    for axis in family.axes:
-        n = system.size(axis.substitute(mapping)) if axis.kind == "node" else None
-        if n is not None:
-            out[dimension(axis, env)] = n
-    return out
-
-
 def _layer_env(family: Family, position: tuple[int, ...]) -> dict[str, int]:
     letters = (n for n, a in zip(family.indices, family.axes, strict=True) if a.kind == "recursion")
     return dict(zip(letters, position, strict=True))
@@ -583,12 +565,14 @@ class Case:
         layers: The numbers that the letters of layers and times stand for.
         nodes: The letters on the left, one for each node axis.
         guard: What is left to decide: for which nodes it holds.
+        shown: The right side as it was derived, for one sample.
     """
 
     rhs: Expr
     layers: Mapping[str, int]
     nodes: tuple[str, ...]
     guard: Guard
+    shown: Expr
 
 
 RESERVED = frozenset(
@@ -620,16 +604,21 @@ class Lowerer:
         self.taken: set[str] = set(RESERVED)
         self.rename: dict[str, str] = {}
         self.meaning: dict[str, tuple[Key, bool]] = {}
-        self.notes: dict[str, Expr] = {}
+        self.notes: dict[str, tuple[Expr, Expr]] = {}
         self.sizes: dict[str, int] = {}
-        self.equations: dict[str, list[Equation]] = {}
+        self.known_types: dict[Key, tuple[str, ...]] = {}
+        self.layer_places = {
+            f.name: tuple(n for n, a in enumerate(f.axes) if a.kind == "recursion") for f in system.families.values()
+        }
+        # Equations with their right sides as derived: in a batch, the backward pass starts with a factor 1/m.
+        self.equations: dict[str, list[tuple[Equation, Expr]]] = {}
         for e in system.equations:
-            self.equations.setdefault(e.lhs.family, []).append(e)
-        self.adjoints: dict[str, list[Equation]] = {}
+            self.equations.setdefault(e.lhs.family, []).append((e, e.rhs))
+        self.adjoints: dict[str, list[tuple[Equation, Expr]]] = {}
         for a in adjoints:
             if isinstance(a.subject.bottom, Ref) and a.subject.top.family == system.cost:
                 found = Equation(a.subject.bottom, seed(a.value) if batched else a.value, a.guard)
-                self.adjoints.setdefault(a.subject.bottom.family, []).append(found)
+                self.adjoints.setdefault(a.subject.bottom.family, []).append((found, a.value))
 
     # ---------------------------------------------------------------- names and inputs
 
@@ -645,7 +634,7 @@ class Lowerer:
     def declare(self, key: Key) -> None:
         """An array that the caller gives."""
         family = self.system.family(key[0])
-        types = dims(family, key[1])
+        types = self.types(key)
         derived = family.kind in ("derived", "cost")
         if self.batched and (derived or family.kind in ("input", "target")):
             types = (SAMPLE, *types)
@@ -654,6 +643,16 @@ class Lowerer:
         self.build.instructions.append(Input(name, types, key, "given" if derived else family.kind))  # type: ignore[arg-type]
         self.done[key, False] = Value(name, _pattern(types))
         self.meaning[name] = (key, False)
+
+    def types(self, key: Key) -> tuple[str, ...]:
+        """The dimensions of a quantity's node axes."""
+        found = self.known_types.get(key)
+        if found is None:
+            family = self.system.family(key[0])
+            env = dict(_layer_env(family, key[1]))
+            found = tuple(self.dimension(a, env) for a in family.axes if a.kind != "recursion")
+            self.known_types[key] = found
+        return found
 
     # ---------------------------------------------------------------- quantities
 
@@ -683,7 +682,7 @@ class Lowerer:
         """The equations that define a quantity, its layer put in; more than one where they share its nodes."""
         family = self.system.family(key[0])
         out: list[Case] = []
-        for e in (self.adjoints if adjoint else self.equations).get(key[0], []):
+        for e, shown in (self.adjoints if adjoint else self.equations).get(key[0], []):
             layers = _layer_env(family, key[1])
             numbers = iter(key[1])
             nodes: list[str] = []
@@ -701,11 +700,11 @@ class Lowerer:
                     fits = False
             if not fits:
                 continue
-            mapping = {n: affine(v) for n, v in layers.items()}
-            moved = [c.substitute(mapping) for c in (*guard, *e.guard)]
-            if all(c.holds({}) for c in moved if not c.expr.terms):
-                open_ = tuple(c for c in moved if c.expr.terms)
-                out.append(Case(e.rhs, layers, tuple(nodes), open_))
+            decided = [c for c in e.guard if all(n in layers for n, _ in c.expr.terms)]
+            if all(c.holds(layers) for c in decided):
+                mapping = {n: affine(v) for n, v in layers.items()}
+                open_ = tuple(c.substitute(mapping) for c in (*guard, *(c for c in e.guard if c not in decided)))
+                out.append(Case(e.rhs, layers, tuple(nodes), open_, shown))
                 if not open_:
                     break
         return out
@@ -731,11 +730,8 @@ class Lowerer:
         return out
 
     def key(self, ref: Ref, env: Mapping[str, int | str]) -> Key:
-        family = self.system.family(ref.family)
-        numbers = {n: v for n, v in env.items() if isinstance(v, int)}
-        return ref.family, tuple(
-            i.evaluate(numbers) for i, a in zip(ref.indices, family.axes, strict=True) if a.kind == "recursion"
-        )
+        # Only letters of layers and times stand on those axes, and in `env` they are numbers.
+        return ref.family, tuple([ref.indices[n].evaluate(env) for n in self.layer_places[ref.family]])  # type: ignore[arg-type]
 
     def layers_of(self, s: Sum, env: Mapping[str, int | str]) -> list[int]:
         """The numbers that a summed layer or time takes."""
@@ -745,14 +741,11 @@ class Lowerer:
         return [n for n in span if all(c.holds({**numbers, s.index: n}) for c in s.guard)]
 
     def define(self, key: Key, adjoint: bool, cases: list[Case]) -> Term:
-        family = self.system.family(key[0])
         if not cases:
             if adjoint:
                 return ZERO  # the cost does not depend on it
             raise ModelError(f"{_text(key, adjoint)} has no value: no equation defines it, and it is not given")
-        types = dims(family, key[1])
-        self.sizes |= known_sizes(self.system, family, key[1])
-        own = tuple(self.build.label(d) for d in types)
+        own = tuple([self.build.label(d) for d in self.types(key)])
         terms: list[Term] = []
         for c in cases:
             env: Env = {**c.layers, **dict(zip(c.nodes, own, strict=True))}
@@ -767,9 +760,22 @@ class Lowerer:
             self.rename[term.name] = name
             self.meaning[name] = (key, adjoint)
             if self.annotate:
-                self.notes[name] = substitute(cases[0].rhs, {n: affine(v) for n, v in cases[0].layers.items()})
+                self.notes[name] = self.noted(key, adjoint, cases[0])
         back = {label: f"${i}" for i, label in enumerate(own)}
         return Value(term.name, tuple(back.get(c, c) for c in term.labels))
+
+    def noted(self, key: Key, adjoint: bool, case: Case) -> tuple[Expr, Expr]:
+        """The equation behind a value, for a reader."""
+        numbers, nodes = iter(key[1]), iter(case.nodes)
+        layers = self.layer_places[key[0]]
+        count = len(self.system.families[key[0]].axes)
+        subject: Expr = Ref(key[0], tuple(affine(next(numbers) if n in layers else next(nodes)) for n in range(count)))
+        assert isinstance(subject, Ref)
+        if adjoint:
+            return Partial(Ref(self.system.cost, ()), subject), substitute(
+                case.shown, {n: affine(v) for n, v in case.layers.items()}
+            )
+        return subject, substitute(case.shown, {n: affine(v) for n, v in case.layers.items()})
 
     def sampled(self, key: Key) -> bool:
         v = self.done[key, False]
@@ -842,10 +848,10 @@ class Lowerer:
         raise ModelError(f"no code can be generated for {name} with {e.order} primes")
 
     def dimension(self, axis: Axis, env: Env) -> str:
-        numbers = {n: v for n, v in env.items() if isinstance(v, int)}
-        dim = dimension(axis, numbers)
+        dim = dimension(axis, env)  # type: ignore[arg-type]
         if dim not in self.sizes and axis.kind == "node":
-            size = self.system.size(axis.substitute({n: affine(v) for n, v in numbers.items()}))
+            numbers = {n: affine(v) for n, v in env.items() if isinstance(v, int)}
+            size = self.system.size(axis.substitute(numbers))
             if size is not None:
                 self.sizes[dim] = size
         return dim
@@ -855,8 +861,8 @@ class Lowerer:
         stored = self.done[item]
         if not isinstance(stored, Value):
             return stored
-        family = self.system.family(ref.family)
-        nodes = [i for i, a in zip(ref.indices, family.axes, strict=True) if a.kind != "recursion"]
+        layers = self.layer_places[ref.family]
+        nodes = [i for n, i in enumerate(ref.indices) if n not in layers]
         given: list[str | int] = []
         for c in stored.labels:
             given.append(self.place(nodes[int(c[1:])], env) if c.startswith("$") else c)
@@ -898,8 +904,9 @@ class Lowerer:
             case Sum(index, axis, body):
                 label = self.build.label(self.dimension(axis, env))
                 # A guard speaks of this index by its letter, which an inner sum may use again: labels are unique.
-                own = tuple(c.substitute({n: affine(v) for n, v in {**env, index: label}.items()}) for c in e.guard)
-                return self.total(summed | {label}, body, {**env, index: label}, (*guard, *own))
+                inner: Env = {**env, index: label}
+                own = tuple(c.substitute({n: affine(v) for n, v in inner.items()}) for c in e.guard)
+                return self.total(summed | {label}, body, inner, (*guard, *own))
             case Add(terms) if self.splits(terms, env):
                 return self.build.add([self.total(summed, t, env, guard) for t in terms])
         return self.product(summed, list(factors(e)), env, guard)
@@ -971,11 +978,8 @@ class Lowerer:
 
     def full(self, key: Key, adjoint: bool) -> str:
         """The name of a value with all the axes of its quantity, in order."""
-        family = self.system.family(key[0])
         stored = self.need(key, adjoint)
-        self.sizes |= known_sizes(self.system, family, key[1])
-        types = dims(family, key[1])
-        own = tuple(self.build.label(d) for d in types)
+        own = tuple([self.build.label(d) for d in self.types(key)])
         want = own
         if self.batched and self.sampled(key):
             want = (SAMPLE, *own)
@@ -1008,7 +1012,8 @@ class Lowerer:
             v = self.build.mul([v, self.build.mask((), Fraction(1), ())])
         assert isinstance(v, Value)
         if v.name not in self.rename and v.name not in self.meaning:
-            self.rename[v.name] = self.name(("cost_", ()), False)
+            name = self.rename[v.name] = self.name(("mean_cost" if self.batched else "cost_of_sample", ()), False)
+            self.notes[name] = Ref(self.system.cost, ()), case.rhs
         return v.name
 
     def program(self, outputs: Sequence[Output]) -> Program:
@@ -1148,9 +1153,9 @@ def lower(
     return low.program(outputs)
 
 
-def lower_forward(system: System, *, batched: bool) -> Program:
+def lower_forward(system: System, *, batched: bool, annotate: bool = False) -> Program:
     """Every derived quantity but the cost, as a Program."""
-    low = Lowerer(system, (), batched=batched)
+    low = Lowerer(system, (), batched=batched, annotate=annotate)
     declare_all(low, targets=False)
     outputs = [
         Output((f.name, p), low.full((f.name, p), False), "value")

@@ -3,13 +3,15 @@
 Three steps: each instruction becomes calls that write one register each (`Emitter`), registers that are
 never alive together share a buffer (`allocate`), and what is left is printed (`emit`). The text is
 
-    def plan(consts, masks, paths, empty, n):   # buffers and numbers, once for each batch size and dtype
-        def bind(x, y, w1, ..., dw1, ...):      # views of the caller's arrays, once for each set of arrays
-            def run():                          # the work
+    def run(w1, ..., x, y, dw1, ..., w1_1, ..., u1, ..., c1, ...):
+
+the caller's arrays, views of them, buffers and numbers: all are parameters, because nothing is reached
+faster, or compiled faster in a long function, than a local name.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -505,33 +507,39 @@ class Emitted:
     """The source of a program and what a plan needs to know.
 
     Args:
-        inputs, outputs: The parameters of `bind`, in order; with the dimensions of each.
+        inputs: The arrays that `run` reads; after them it takes those that it writes, `outputs`,
+            then views of both (`arrays_seen_as`), and what a plan has: buffers, numbers, and views of buffers.
     """
 
     source: str
     program: Program
     inputs: tuple[Input, ...]
     outputs: tuple[tuple[Key, tuple[str, ...]], ...]
+    buffers: tuple[tuple[tuple[str, ...], bool], ...]
     consts: tuple[Expr | str, ...]
     masks: tuple[Constant, ...]
     ones: tuple[str, ...]
     paths: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]
-    plan: Callable[..., Callable[..., Callable[[], Any]]]
+    run: Callable[..., Any]
+    arrays_seen_as: Callable[..., tuple[Array, ...]]
+    buffers_seen_as: Callable[..., tuple[Array, ...]]
 
-    def make(self, sizes: Mapping[str, int], dtype: np.dtype[Any]) -> Callable[..., Callable[[], Any]]:
-        """Buffers and numbers for one batch size and dtype; the result binds arrays."""
+    def own(self, sizes: Mapping[str, int], dtype: np.dtype[Any]) -> tuple[Any, ...]:
+        """New buffers, and numbers, for these sizes and this dtype."""
         with np.errstate(all="ignore"):
-            numbers = tuple(
+            numbers = [
                 np.array(np.log(np.finfo(dtype).max) - 1 if c == LIMIT else scalar(_expr(c), sizes), dtype)
                 for c in self.consts
-            )
-        masks = tuple(mask(m, sizes).astype(dtype) for m in self.masks)
-        ones = tuple(np.ones(sizes[d], dtype) for d in self.ones)
-        paths = tuple(
+            ]
+        buffers = [np.empty([sizes[d] for d in dims], bool if b else dtype) for dims, b in self.buffers]
+        masks = [mask(m, sizes).astype(dtype) for m in self.masks]
+        ones = [np.ones(sizes[d], dtype) for d in self.ones]
+        paths = [
             np.einsum_path(spec, *(np.broadcast_to(dtype.type(0), [sizes[d] for d in ds]) for ds in dims))[0]
             for spec, dims in self.paths
-        )
-        return self.plan(numbers, masks, ones, paths, sizes, dtype)
+        ]
+        own = (*buffers, *numbers, *masks, *ones, *paths)
+        return (*own, *self.buffers_seen_as(*own))
 
 
 def _expr(c: Expr | str) -> Expr:
@@ -574,10 +582,10 @@ def emit(program: Program, describe: Callable[[str], str] | None = None) -> Emit
             if a.register is not None and a.register.fixed:
                 a.register.buffer = a.register.fixed
     given = {i.name for i in program.inputs}
-    values = [o.value for o in program.outputs]
+    count = Counter(o.value for o in program.outputs)
     readable = {
-        f"out{n}": v if v in program.meaning and v not in given and values.count(v) == 1 else f"out{n}"
-        for n, v in enumerate(values)
+        f"out{n}": o.value if o.value in program.meaning and o.value not in given and count[o.value] == 1 else f"out{n}"
+        for n, o in enumerate(program.outputs)
     }
     views: dict[tuple[str, str], str] = {}
 
@@ -601,49 +609,46 @@ def emit(program: Program, describe: Callable[[str], str] | None = None) -> Emit
         else:
             lines = [s.form.format(*args, out=target)]
         if s.note:
-            text = describe(s.note) if describe is not None else s.note
-            lines[0] = f"{lines[0]:<44}  # {text}"
+            lines[0] = f"{lines[0]:<44}  # {describe(s.note) if describe is not None else s.note}"
         body += lines
-    plan_names = set(buffers) | set(e.consts.values()) | {f"mask_{n}" for n in e.masks} | set(e.ones.values())
-    plan_views = [f"{v} = {b}{s}" for (b, s), v in views.items() if b in plan_names]
-    bind_views = [f"{v} = {b}{s}" for (b, s), v in views.items() if b not in plan_names]
-    inputs = program.inputs
-    head = [
-        *_unpack(list(e.consts.values()), "consts"),
-        *_unpack([f"mask_{n}" for n in e.masks], "masks"),
-        *_unpack(list(e.ones.values()), "ones"),
-        *_unpack(list(e.paths), "paths"),
-        *(
-            f"{name} = empty(({''.join(f'n[{d!r}], ' for d in dims)}), {'bool' if boolean else 'dtype'})"
-            for name, (dims, boolean) in buffers.items()
-        ),
-        *plan_views,
-    ]
-    parameters = ", ".join([*(i.name for i in inputs), *(readable[n] for n in names)])
-    lines = [
-        "def plan(consts, masks, ones, paths, n, dtype):",
-        *("    " + h for h in head),
-        f"    def bind({parameters}):",
-        *("        " + v for v in bind_views),
-        "        def run():",
-        *("            " + b for b in body or ["pass"]),
-        "        return run",
-        "    return bind",
-    ]
-    source = "\n".join(lines) + "\n"
+    arrays = [*(i.name for i in program.inputs), *(readable[n] for n in names)]
+    own = [*buffers, *e.consts.values(), *(f"mask_{n}" for n in e.masks), *e.ones.values(), *e.paths]
+    caller = frozenset(arrays)
+    views_of = [(v, b + text) for (b, text), v in views.items() if b in caller]
+    own_views = [(v, b + text) for (b, text), v in views.items() if b not in caller]
+    source = "".join(
+        (
+            _function("arrays_seen_as", arrays, [f"return ({''.join(t + ', ' for _, t in views_of)})"]),
+            _function("buffers_seen_as", own, [f"return ({''.join(t + ', ' for _, t in own_views)})"]),
+            _function("run", [*arrays, *(v for v, _ in views_of), *own, *(v for v, _ in own_views)], body or ["pass"]),
+        )
+    )
     space: dict[str, Any] = {n: getattr(np, n) for n in _USED} | {"erf": kernels.erf}
     exec(compile(source, "<symbackprop>", "exec"), space)  # our own text: names and numbers only
     return Emitted(
         source,
         program,
-        inputs,
+        program.inputs,
         tuple(outputs),
+        tuple(buffers.values()),
         tuple(e.consts),
         tuple(e.masks.values()),
         tuple(e.ones),
         tuple(e.paths.values()),
-        space["plan"],
+        space["run"],
+        space["arrays_seen_as"],
+        space["buffers_seen_as"],
     )
+
+
+def _function(name: str, parameters: Sequence[str], body: Sequence[str]) -> str:
+    signature, line = [f"def {name}("], "   "
+    for p in parameters:
+        if len(line) + len(p) > 110:
+            signature.append(line)
+            line = "   "
+        line += f" {p},"
+    return "\n".join([*signature, line, "):", *("    " + b for b in body)]) + "\n\n\n"
 
 
 _USED = (
@@ -652,8 +657,3 @@ _USED = (
     *UFUNCS.values(),
     *COMPARE.values(),
 )
-
-
-def _unpack(names: list[str], source: str) -> list[str]:
-    return ["".join(f"{n}, " for n in names) + f"= {source}"] if names else []
-

@@ -139,14 +139,14 @@ class Program:
     Args:
         sizes: The dimensions whose size is known; the others are read from the arrays.
         meaning: For a value that is a quantity of the model or a gradient: which.
-        notes: For such a value, the expression that it was lowered from.
+        notes: For such a value, the equation that it was lowered from.
     """
 
     instructions: tuple[Instruction, ...]
     outputs: tuple[Output, ...]
     sizes: Mapping[str, int] = field(default_factory=dict)
     meaning: Mapping[str, tuple[Key, bool]] = field(default_factory=dict)
-    notes: Mapping[str, Expr] = field(default_factory=dict)
+    notes: Mapping[str, tuple[Expr, Expr]] = field(default_factory=dict)
 
     @property
     def inputs(self) -> tuple[Input, ...]:

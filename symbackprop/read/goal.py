@@ -314,7 +314,7 @@ class Meaning:
         if q.sup is None:
             if not wanted:
                 return None
-            return affine("l") if q.sub is None or self.system.layers.value is None else affine("l")
+            return affine("l")
         if not wanted:
             raise self.fail(f"{name} has no layer, found ^{''.join(t.text for t in q.sup)}", q.sup[0].column)
         out = self.affine(q.sup, "a layer such as L-1")
@@ -401,7 +401,6 @@ class Meaning:
                     f"node {i.value + first} is outside its axis, expected {first} to {last}",
                     q.sub[0].column if q.sub else q.column,
                 )
-        unknown = {n for i in ref.indices for n in i.names} - self.system.layers.names
         for axis, i in zip(self.system.family(ref.family).axes, ref.indices, strict=True):
             if axis.kind == "recursion":
                 strange = i.names - self.system.layers.names - {"l"}
@@ -410,7 +409,6 @@ class Meaning:
                         f"{', '.join(sorted(strange))} is no layer; a layer is a number, l, or counted from {self.system.layers}",
                         q.column,
                     )
-        del unknown
 
 
 def plain_letter(latex: str) -> str:

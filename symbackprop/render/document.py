@@ -222,8 +222,6 @@ def own_functions(w: Writer, record: Record) -> None:
         f = record.system.function(name)
         if f is None or f.value is None:
             continue
-        z = Ref("z", ()) if "z" not in record.system.families else None
-        del z
         if f.source:
             w.blocks.append(Display(f.source, f"{f.text} as defined by its author"))
         if f.kink:

@@ -122,7 +122,9 @@ def html(documents: Mapping[str, Document], detail: str = "lecture", *, language
 
 def _bar(names: tuple[str, ...], shown: str, documents: tuple[Document, ...]) -> str:
     """The switch between details, and what the colours of the factors mean."""
-    roles = {r for d in documents for row in _rows(d) for _, p in walk(row.right) if isinstance(p, Mul) for r in p.roles}
+    roles = {
+        r for d in documents for row in _rows(d) for _, p in walk(row.right) if isinstance(p, Mul) for r in p.roles
+    }
     legend = "".join(f'<li class="{r}">{ROLE_WORDS[r]}</li>' for r in ROLE_COLOURS if r in roles)
     radios = "".join(
         f'<input type="radio" name="detail" id="show-{n}" value="{n}"{" checked" if n == shown else ""}>'
@@ -161,7 +163,11 @@ def _section(name: str, d: Document, diagram: Diagram | None, shown: bool) -> st
         headings += isinstance(b, Heading)
         parts.append(_block(b, p, name, numbers, headings, diagram))
     hidden = "" if shown else " hidden"
-    return f'<section class="detail" id="{name}" aria-label="{name} derivation"{hidden}>\n' + "\n".join(parts) + "\n</section>"
+    return (
+        f'<section class="detail" id="{name}" aria-label="{name} derivation"{hidden}>\n'
+        + "\n".join(parts)
+        + "\n</section>"
+    )
 
 
 def _block(b: Block, p: Latex, name: str, numbers: frozenset[int], headings: int, diagram: Diagram | None) -> str:
@@ -195,7 +201,10 @@ def _row(row: Row, p: Latex, name: str, numbers: frozenset[int], diagram: Diagra
     values = _math(f"= {row.values[0]} = {row.values[1]}", display=True, classes="values") if row.values else ""
     condition = f' <span class="cond">({_math(constraints(row.condition, p))})</span>' if row.condition else ""
     anchor = f' id="{name}-{row.number}"' if row.number is not None else ""
-    marks = "".join(f' data-{role}="{escape(" ".join(sorted(t)))}"' for role, t in (diagram.touched(row.right) if diagram else {}).items())
+    marks = "".join(
+        f' data-{role}="{escape(" ".join(sorted(t)))}"'
+        for role, t in (diagram.touched(row.right) if diagram else {}).items()
+    )
     number = f'<a class="number" href="#{name}-{row.number}" aria-label="Equation {row.number}">({row.number})</a>' if row.number is not None else ""  # fmt: skip
     return (
         f'<div class="row{" boxed" if row.boxed else ""}{"" if left else " more"}"{anchor}{marks}>'
@@ -226,7 +235,9 @@ def _math(latex: str, *, display: bool = False, classes: str = "") -> str:
     return f'<span class="{kind}">{escape(latex)}</span>'
 
 
-def _pieces(pieces: Pieces, p: Latex, name: str = "", numbers: frozenset[int] = frozenset(), *, display: bool = False) -> str:
+def _pieces(
+    pieces: Pieces, p: Latex, name: str = "", numbers: frozenset[int] = frozenset(), *, display: bool = False
+) -> str:
     """Text and formulas; a row's number in brackets links to the row."""
 
     def link(match: re.Match[str]) -> str:
@@ -283,7 +294,8 @@ def _digest(script: str) -> str:
 # ---------------------------------------------------------------- the diagram
 
 STEP, MARGIN, RADIUS, HEIGHT, MIDDLE = 124, 50, 14, 236, 102
-HEIGHTS = {1: (102,), 2: (68, 136), 3: (46, 102, 158), 4: (34, 80, 126, 190)}
+HEIGHTS = {1: (102,), 2: (72, 132), 3: (46, 102, 158), 4: (30, 78, 126, 174), 5: (34, 80, 126, 190)}
+"""Of the nodes of a column: one to four, or the first three and the last."""
 
 
 @dataclass(frozen=True)
@@ -445,7 +457,7 @@ class Diagram:
         for n in range(len(self.columns)):
             xs.append(xs[-1] + STEP + (36 if n in self.gaps else 0))
         width = xs[-1] + MARGIN
-        ys = [*(HEIGHTS[c.drawn] for c in self.columns), (MIDDLE,)]
+        ys = [*(HEIGHTS[c.drawn if c.whole else 5] for c in self.columns), (MIDDLE,)]
         shapes: list[tuple[int, str]] = []
 
         def draw(kind: str, names: Iterable[str], inner: str, above: int = 0) -> None:
@@ -484,7 +496,7 @@ class Diagram:
         subject, top = (Text(self.document.system, self.document.notation)(e) for e in (self.subject, goal.top))
         return (
             f'<figure class="network" role="img" aria-label="{escape(f"The paths from {subject} to {top}")}">'
-            f'<div style="max-width:{width * 0.058:.1f}rem"><svg viewBox="0 0 {width} {HEIGHT}" aria-hidden="true">{drawn}</svg>{set_over}</div>'
+            f'<div style="max-width:{width * 0.058:.1f}rem;--width:{width}"><svg viewBox="0 0 {width} {HEIGHT}" aria-hidden="true">{drawn}</svg>{set_over}</div>'
             f"<figcaption>Every path by which {_math(p(self.subject))} reaches {_math(p(goal.top))}</figcaption></figure>"
         )
 
@@ -493,7 +505,7 @@ class Diagram:
         n, s, t = re.fullmatch(r"[en](\d+)-?(\d*)-?(\d*)", min(self.goal)).groups(default="")  # type: ignore[union-attr]
         column = int(n)
         if min(self.goal)[0] == "n":
-            return xs[column], ys[column][int(s or 0)] - RADIUS - 13
+            return xs[column] - RADIUS - 22, ys[column][int(s or 0)]
         y, z = ys[column][int(s or 0)], ys[column + 1][int(t or 0)]
         return (xs[column] + xs[column + 1]) / 2, (y + z) / 2
 
@@ -502,7 +514,9 @@ def _layered(system: System) -> bool:
     """Whether every family has at most one axis of layers and every node belongs to a layer, one fed by the one before."""
     for f in system.families.values():
         layers = sum(a.kind == "recursion" for a in f.axes)
-        if layers > 1 or (layers and (f.axes[0].kind != "recursion" or any(a.kind != "node" or a.at is None for a in f.axes[1:]))):
+        if layers > 1 or (
+            layers and (f.axes[0].kind != "recursion" or any(a.kind != "node" or a.at is None for a in f.axes[1:]))
+        ):
             return False
     for e in system.equations:
         if e.lhs.indices and system.family(e.lhs.family).axes[0].kind == "recursion":
@@ -520,13 +534,17 @@ def _places(system: System, ref: Ref) -> tuple[tuple[Affine, Affine], ...] | Non
     return tuple((a.at, i) for a, i in zip(axes[1:], ref.indices[1:], strict=True) if a.at is not None)
 
 
-def _column(system: System, ref: Ref, layer: Affine, places: tuple[tuple[Affine, Affine], ...], bound: str | None) -> Column:
-    width = next((n for a in system.axes(ref)[1:] if a.at is not None for n in (system.size(replace(a, at=layer)),)), None)
+def _column(
+    system: System, ref: Ref, layer: Affine, places: tuple[tuple[Affine, Affine], ...], bound: str | None
+) -> Column:
+    width = next(
+        (n for a in system.axes(ref)[1:] if a.at is not None for n in (system.size(replace(a, at=layer)),)), None
+    )
     whole = width is not None and width <= 4
     drawn = width if whole and width is not None else 4
     named: dict[Affine, int] = {}
     for rank, (at, node) in enumerate(places):
-        if at != layer or node.name == bound:
+        if at != layer or (bound is not None and node.name == bound):
             continue
         number = node.value
         slot = number if number is not None and number < (drawn if whole else 3) else min(1 + rank, drawn - 1)

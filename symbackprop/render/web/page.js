@@ -29,7 +29,8 @@
       eq.style.fontSize = "";
     }
     const wide = () => rows.filter(([, right, eq]) => eq.offsetWidth > right.clientWidth + 1);
-    for (const [row] of wide()) row.classList.add("long");
+    const whole = ([, right, eq]) => eq.offsetWidth + (right.querySelector(".cond")?.offsetWidth ?? -24) + 24;
+    for (const [row] of rows.filter((r) => whole(r) > r[1].clientWidth + 1)) row.classList.add("long");
     const ratios = wide().map(([row, right, eq]) => [row, right, eq, right.clientWidth / eq.offsetWidth]);
     for (const [row, right, eq, ratio] of ratios) {
       eq.style.fontSize = `${Math.max(0.8, ratio * 0.985)}em`;
@@ -94,6 +95,7 @@
     while (first.classList.contains("more") && first.previousElementSibling) first = first.previousElementSibling;
     peek = document.createElement("div");
     peek.className = "peek";
+    peek.link = link;
     peek.setAttribute("aria-hidden", "true");
     peek.append(first.children[0].cloneNode(true), row.children[1].cloneNode(true));
     document.body.append(peek);
@@ -108,7 +110,7 @@
   document.addEventListener("pointerover", (e) => {
     heat(factorAt(e.target));
     const link = e.target.closest?.("a.ref");
-    if (link !== peek?.link) look(link);
+    if ((link ?? null) !== (peek?.link ?? null)) look(link);
   });
   document.addEventListener("focusin", (e) => look(e.target.closest("a.ref")));
   document.addEventListener("focusout", () => look(null));
@@ -134,10 +136,13 @@
   } finally {
     // The fonts come with the page: wait for them, so that nothing moves once it is seen.
     const reveal = () => {
+      if (root.classList.contains("ready")) return;
       if (current()) fit(current());
       root.classList.add("ready");
       follow();
     };
-    document.fonts ? document.fonts.ready.then(reveal, reveal) : reveal();
+    if (current()) fit(current());
+    setTimeout(reveal, 400);
+    document.fonts?.ready.then(reveal, reveal);
   }
 })();
