@@ -16,21 +16,21 @@ import os
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
-import argparse
-import statistics
-import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+import argparse  # noqa: E402 - the number of threads is read when NumPy is imported
+import statistics  # noqa: E402
+import sys  # noqa: E402
+import time  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
 
-import numpy as np
+import numpy as np  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from symbackprop.compile import compile_gradient
-from symbackprop.derive import adjoints
-from symbackprop.network import dense_system
+from symbackprop.compile import compile_gradient  # noqa: E402
+from symbackprop.derive import adjoints  # noqa: E402
+from symbackprop.network import dense_system  # noqa: E402
 
 NETS = ((2, 3, 2), (4, 8, 3), (784, 30, 10), (784, 128, 64, 10), (784, 512, 512, 10))
 BATCHES = (1, 32, 1024)

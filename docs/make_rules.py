@@ -1,8 +1,4 @@
-"""Write docs/rules.md from the rules themselves; with --check, only say whether it is up to date.
-
-    python docs/make_rules.py
-    python docs/make_rules.py --check
-"""
+"""Write docs/rules.md from the rules themselves; with --check, only say whether it is up to date."""
 
 import argparse
 import inspect

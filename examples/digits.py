@@ -9,6 +9,7 @@ arrays that are made once (`out=`).
 
 import argparse
 import time
+from itertools import pairwise
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -20,7 +21,7 @@ Params = dict[str, list[np.ndarray]]
 
 def initial(sizes: list[int], rng: np.random.Generator) -> Params:
     """Weights of size 1/sqrt(n_{l-1}), so that every z starts at about the size of the activations below."""
-    pairs = list(zip(sizes, sizes[1:], strict=False))
+    pairs = list(pairwise(sizes))
     return {
         "w": [rng.normal(size=(above, below)) / np.sqrt(below) for below, above in pairs],
         "b": [np.zeros(above) for _, above in pairs],

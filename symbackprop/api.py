@@ -79,7 +79,14 @@ def _name(x: Any) -> str:
 def _activations(activation: Any) -> Any:
     """Names stay; functions and SymPy expressions are read."""
     if isinstance(activation, list | tuple):
-        return [_activations(a) for a in activation]
+        read_all = [_activations(a) for a in activation]
+        own = [a for a in read_all if not isinstance(a, str) and a is not None]
+        if len(own) < 2:
+            return read_all
+        from symbackprop.own import distinct
+
+        numbered = iter(distinct(own))
+        return [a if isinstance(a, str) or a is None else next(numbered) for a in read_all]
     if isinstance(activation, str) or activation is None:
         return activation
     from symbackprop.own import activation as read
@@ -440,7 +447,7 @@ class Derivation(Rendered):
         from symbackprop.sympy_bridge import lambdify_result
 
         resolve = one_step_results(self.network.system)
-        return lambdify_result(self.goal, self.network.system, resolve, modules)
+        return lambdify_result(self.goal, self.network.system, modules=modules, resolve=resolve)
 
     def at(self, params: Mapping[str, Any], x: Any, y: Any, **indices: int) -> DerivationAt:
         """The derivation with the numbers of one network: symbols, numbers, value for every line.

@@ -239,6 +239,7 @@ class Deriver:
         self.sections: list[Section] = []
         self.known: dict[Expr, Expr] = {}
         self.open: list[Partial] = []
+        self.by_layer: set[Partial] = set()
         self.induction: tuple[int, int] | None = None
 
     # ------------------------------------------------------------ one gradient
@@ -361,7 +362,17 @@ class Deriver:
             return found
         general = self.general(p, context)
         assert isinstance(general.bottom, Ref)
+        if [i.names for i in general.bottom.indices] != [i.names for i in p.bottom.indices]:
+            context = Context(self.system, self.system.range_of(general.bottom))
+            if general in self.by_layer:
+                return None
+            self.by_layer.add(general)
         cells = cases_of(context, general.bottom, general.top, self.named)
+        if len(cells) > 1 and any(i.value is not None for i in general.bottom.indices):
+            # The recursion reaches every node of the layer above, so it is derived for every node.
+            general = Partial(general.top, all_nodes(general.bottom, self.system))
+            assert isinstance(general.bottom, Ref)
+            cells = cases_of(context, general.bottom, general.top, self.named)
         if len(cells) == 1:
             result = self.gradient(general, context, "upstream")
             if result == general:
@@ -384,7 +395,12 @@ class Deriver:
             if n not in {m for c in context.assume for m in c.expr.names}:
                 mapping[n] = Affine(((letter, 1),))
         out = substitute(p, mapping)
-        assert isinstance(out, Partial)
+        assert isinstance(out, Partial) and isinstance(out.bottom, Ref)
+        if self.system.layers.value is None:
+            # A numbered layer under a last layer that is only a letter: the recursion goes from l to l+1, not 1, 2, 3, ...
+            layers = [i for axis, i in zip(family.axes, out.bottom.indices, strict=True) if axis.kind == "recursion"]
+            if any(i.value is not None for i in layers):
+                out = replace(out, bottom=family.pattern)
         return out
 
     def by_cases(
@@ -485,6 +501,18 @@ class Deriver:
         self.sections.append(replace(section, subject=subject, level=level, steps=tuple(line.steps)))
         self.known[subject] = line.current
         return line.current
+
+
+def all_nodes(u: Ref, system: System) -> Ref:
+    """The quantity with its family's letters for its nodes."""
+    family = system.family(u.family)
+    return Ref(
+        u.family,
+        tuple(
+            i if axis.kind == "recursion" else Affine(((letter, 1),))
+            for i, letter, axis in zip(u.indices, family.indices, family.axes, strict=True)
+        ),
+    )
 
 
 def _says(c: Constraint, mapping: Mapping[str, Affine]) -> bool:

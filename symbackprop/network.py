@@ -293,18 +293,18 @@ def dense_system(
         ("l", "j", "k"),
         (layer, here, below),
         "parameter",
-        "weight from node k of layer l-1 to node j of layer l",
+        "weight from node {k} of layer {l-1} to node {j} of layer {l}",
         weighted,
     )
-    b = Family("b", ("l", "j"), (layer, here), "parameter", "bias of node j in layer l", weighted)
-    z = Family("z", ("l", "j"), (layer, here), "derived", "input of node j in layer l (preactivation)", weighted)
+    b = Family("b", ("l", "j"), (layer, here), "parameter", "bias of node {j} in layer {l}", weighted)
+    z = Family("z", ("l", "j"), (layer, here), "derived", "input of node {j} in layer {l} (preactivation)", weighted)
     a = Family(
-        "a", ("l", "j"), (layer, here), "derived", "output of node j in layer l (activation)", between(0, "l", last)
+        "a", ("l", "j"), (layer, here), "derived", "output of node {j} in layer {l} (activation)", between(0, "l", last)
     )
-    x = Family("x", ("j",), (node_axis(0),), "input", "value of input node j")
-    y = Family("y", ("j",), (top,), "target", "target of output node j")
+    x = Family("x", ("j",), (node_axis(0),), "input", "value of input node {j}")
+    y = Family("y", ("j",), (top,), "target", "target of output node {j}")
     c0 = Family("C_0", (), (), "cost", "cost of one sample")
-    ci = Family("C_i", ("i",), (SAMPLES,), "cost", "cost of sample i")
+    ci = Family("C_i", ("i",), (SAMPLES,), "cost", "cost of sample {i}")
     c = Family("C", (), (), "cost", "cost averaged over the samples")
     families = {f.name: f for f in (w, b, z, a, x, y, c0, ci, c) if bias or f is not b}
 
@@ -348,8 +348,8 @@ def dense_system(
         (
             str(last),
             widths,
-            [f if isinstance(f, str) else (f.name, repr(f.value(expr(0)) if f.value else "")) for f in acts],
-            cost.name,
+            [f if isinstance(f, str) else (f.name, f.value(F.Param("z")) if f.value else None) for f in acts],
+            (cost.name, formula),
             bias,
             declared,
         )

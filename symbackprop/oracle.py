@@ -11,6 +11,8 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
+from itertools import product
 from typing import Any, TypeAlias
 
 from symbackprop.functions import FUNCTIONS
@@ -45,6 +47,7 @@ Number: TypeAlias = Any
 """A Fraction, an integer modulo a prime, an interval, or a Dual of one of these."""
 
 Env: TypeAlias = dict[str, int]
+Key: TypeAlias = tuple[int, str, tuple[int, ...]]
 Look: TypeAlias = Callable[[str, tuple[int, ...]], Number]
 Eval: TypeAlias = Callable[[Env, Look], Number]
 
@@ -203,7 +206,10 @@ class Oracle:
     def __init__(self, system: System, sample: Sample) -> None:
         self.system, self.sample = system, sample
         self.intervals = Intervals() if sample.arithmetic == "rigorous intervals" else None
-        self.values: dict[tuple[int, str, tuple[int, ...]], Number] = {}
+        self.values: dict[Key, Number] = {}
+        self.inputs: dict[Key, set[Key]] = {}
+        self.order: list[Key] = []
+        self.stack: list[Key] = []
         self.partials: dict[tuple[int, str, tuple[int, ...], str, tuple[int, ...]], Number] = {}
         self.compiled: dict[Expr, Eval] = {}
         self.polynomials: dict[tuple[str, int | None], list[Fraction]] = {}
@@ -214,6 +220,8 @@ class Oracle:
             self.equations.setdefault(e.lhs.family, []).append((formals, e.guard, self.compile(e.rhs)))
         self.standing: Env = dict.fromkeys(system.layers.names, sample.layers)
         self.current = 0
+        if sample.layers > 20:
+            self.warm()
 
     # ------------------------------------------------------------ numbers
 
@@ -235,12 +243,38 @@ class Oracle:
 
     # ------------------------------------------------------------ quantities
 
+    def key(self, family: str, indices: tuple[int, ...]) -> Key:
+        """What a quantity is stored under: parameters are the same in all samples."""
+        data = self.system.families[family].kind == "parameter"
+        return (0 if data else self.current, family, indices)
+
     def look(self, family: str, indices: tuple[int, ...]) -> Number:
-        """The value of one quantity in the current sample of the data."""
-        key = (self.current, family, indices)
+        """The value of one quantity in the current sample of the data; what it was computed from is noted."""
+        key = self.key(family, indices)
+        if self.stack:
+            self.inputs[self.stack[-1]].add(key)
         if key not in self.values:
-            self.values[key] = self.run(family, indices, self.look)
+            self.inputs[key] = set()
+            self.stack.append(key)
+            try:
+                self.values[key] = self.run(family, indices, self.look)
+            finally:
+                self.stack.pop()
+            self.order.append(key)
         return self.values[key]
+
+    def warm(self) -> None:
+        """Compute the network layer by layer, so that no depth is too deep."""
+        depth = self.sample.layers
+        for layer in range(depth + 1):
+            for e in self.system.equations:
+                family = self.system.families[e.lhs.family]
+                if [a.kind for a in family.axes][:1] != ["recursion"]:
+                    continue
+                widths = [range(self.width(family.axis(n, (Affine((), layer), *map(_name, family.indices[1:]))), self.standing)) for n in range(1, len(family.axes))]
+                for nodes in product(*widths):
+                    if self.equation(e.lhs.family, (layer, *nodes)) is not None:
+                        self.look(e.lhs.family, (layer, *nodes))
 
     def run(self, family: str, indices: tuple[int, ...], look: Look) -> Number:
         mean = self.system.mean
@@ -297,24 +331,27 @@ class Oracle:
 
     def partial(self, top: str, above: tuple[int, ...], bottom: str, below: tuple[int, ...]) -> Number:
         """d(top)/d(bottom): a dual number put in place of `bottom`, everything downstream computed anew."""
-        key = (self.current, top, above, bottom, below)
-        if key not in self.partials:
-            memo: dict[tuple[int, str, tuple[int, ...]], Number] = {}
-            base = self.current
-            # A parameter is one and the same in all samples; a quantity of the network has one value in each.
-            shared = self.system.family(bottom).kind == "parameter"
+        place = (self.current, top, above, bottom, below)
+        if place not in self.partials:
+            goal = self.key(top, above)
+            self.look(top, above)
+            start = self.key(bottom, below)
+            varied: dict[Key, Number] = {start: Dual(self.look(bottom, below), self.number(1))}
 
             def look(family: str, indices: tuple[int, ...]) -> Number:
-                if family == bottom and indices == below and (shared or self.current == base):
-                    return Dual(self.look(family, indices), self.number(1))
-                at = (self.current, family, indices)
-                if at not in memo:
-                    memo[at] = self.run(family, indices, look)
-                return memo[at]
+                key = self.key(family, indices)
+                return varied[key] if key in varied else self.look(family, indices)
 
-            out = look(top, above)
-            self.partials[key] = out.d if isinstance(out, Dual) else self.number(0)
-        return self.partials[key]
+            # In the order in which the quantities were computed: whatever was computed from a varied one, anew.
+            for key in self.order:
+                if key != start and not self.inputs[key].isdisjoint(varied):
+                    sample, family, indices = key
+                    varied[key] = self.in_sample(sample, partial(self.run, family, indices, look))
+                if key == goal:
+                    break
+            out = varied.get(goal)
+            self.partials[place] = out.d if isinstance(out, Dual) else self.number(0)
+        return self.partials[place]
 
     # ------------------------------------------------------------ expressions
 
@@ -463,7 +500,10 @@ class Oracle:
             r = self.draw("polynomial", name, layer)
             self.polynomials[key] = [self.number(self.rational(r)) for _ in range(4)]
         c = self.polynomials[key]
-        return c[0] + z * (c[1] + z * (c[2] + z * c[3]))
+        out = c[3]
+        for k in (c[2], c[1], c[0]):
+            out = plus(k, times(z, out))
+        return out
 
     def _generic_cost(self, e: Call) -> Eval:
         """A generic function of a whole array: a random quadratic form plus cubes, so that no symmetry helps."""
@@ -477,8 +517,8 @@ class Oracle:
             out = self.number(0)
             for i, x in enumerate(xs):
                 for k, y in enumerate(xs[: i + 1]):
-                    out = out + x * y * self.number(self.rational(self.draw(e.function, i, k)))
-                out = out + x * x * x * self.number(self.rational(self.draw(e.function, i)))
+                    out = plus(out, times(times(x, y), self.number(self.rational(self.draw(e.function, i, k)))))
+                out = plus(out, times(times(x, x), times(x, self.number(self.rational(self.draw(e.function, i))))))
             return out
 
         return apply
@@ -612,6 +652,10 @@ def plus(a: Number, b: Number) -> Number:
 
 def times(a: Number, b: Number) -> Number:
     return b * a if isinstance(b, Dual) and not isinstance(a, Dual) else a * b
+
+
+def _name(letter: str) -> Affine:
+    return Affine(((letter, 1),))
 
 
 def _value(x: Number) -> Number:

@@ -82,7 +82,8 @@ def check_array(a: object, label: str, dtype: np.dtype[Any] | None, first: str) 
         )
     if dtype is not None and a.dtype != dtype:
         raise DTypeError(f"{label} has dtype {a.dtype}, but {first} has {dtype}; convert one of them with .astype")
-    return a.dtype
+    found: np.dtype[Any] = a.dtype
+    return found
 
 
 def check_shape(a: Array, expected: tuple[int | None, ...], names: tuple[str, ...], label: str) -> None:
@@ -585,13 +586,41 @@ def depth_from(system: System, params: Params, layered: Mapping[str, bool]) -> i
     lists = {f.name: params.get(f.name) for f in families_of(system, ["parameter"]) if layered[f.name]}
     if not lists:
         raise ModelError("the number of layers is symbolic and no parameter tells it; give the sizes")
-    name, given = next(iter(lists.items()))
+    name = next(iter(lists))
     arrays = _list_of(system, params, name, -1, True)
     for last in range(max(len(arrays) - 1, 0), len(arrays) + 2):
         concrete = instantiate(system, _widths(system, last))
         if len(arrays) and len(positions(concrete, concrete.families[name])) == len(arrays):
             return last
     raise ShapeError(f"params[{name!r}] has {len(arrays)} arrays, expected one for each layer, at least one")
+
+
+def widths_of(system: System, params: Params, x: Array | None = None) -> tuple[int | None, ...]:
+    """n_0, ..., n_L, as the arrays have them; None where no array tells.
+
+    Raises:
+        ShapeError: The parameters do not have the structure of the system.
+    """
+    layered = {f.name: any(a.kind == "recursion" for a in f.axes) for f in system.families.values()}
+    last = system.layers.value
+    last = depth_from(system, params, layered) if last is None else last
+    concrete = instantiate(system, _widths(system, last)) if system.layers.value is None else system
+    out: list[int | None] = list(concrete.widths) if len(concrete.widths) == last + 1 else [None] * (last + 1)
+    for f in families_of(concrete, ["parameter", "input"]):
+        places = positions(concrete, f)
+        if f.kind == "input":
+            arrays = [x] if x is not None else []
+        else:
+            arrays = _list_of(concrete, params, f.name, len(places), layered[f.name])
+        for position, a in zip(places, arrays, strict=False):
+            numbers = iter(position)
+            env = {n: next(numbers) for n, axis in zip(f.indices, f.axes, strict=True) if axis.kind == "recursion"}
+            nodes = [axis for axis in f.axes if axis.kind == "node"]
+            for axis, n in zip(nodes[::-1], np.shape(a)[::-1], strict=False):
+                layer = axis.at.evaluate(env) if axis.at is not None else None
+                if layer is not None and 0 <= layer <= last and out[layer] is None:
+                    out[layer] = n
+    return tuple(out)
 
 
 def compile_gradient(

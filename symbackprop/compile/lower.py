@@ -329,8 +329,8 @@ class Builder:
         n = self.node(v)
         if n is None or n.head != "add" or len(n.args) != 1:
             return None
-        (coefficients, const) = n.extra  # type: ignore[misc]
-        return (n.args[0], coefficients[0]) if const == ONE else None
+        extra: tuple[tuple[Fraction, ...], Expr] = n.extra  # type: ignore[assignment]
+        return (n.args[0], extra[0][0]) if extra[1] == ONE else None
 
     # ---------------------------------------------------------------- elementwise operations
 
@@ -356,7 +356,7 @@ class Builder:
             u = self.call_argument(items[0][0], "exp")
             if u is not None:
                 return self.call("expm1", [u])
-        formula = [Param(str(i)) if c == 1 else Mul((Num(c), Param(str(i)))) for i, (_, c) in enumerate(items)]
+        formula: list[Expr] = [Param(str(i)) if c == 1 else Mul((Num(c), Param(str(i)))) for i, (_, c) in enumerate(items)]
         if const != ZERO:
             formula.insert(0, const)
         return self.map(
@@ -376,7 +376,10 @@ class Builder:
             flat.append(a)
         if c == ONE and len(flat) == 1:
             return flat[0]
-        formula = [Param(str(i)) for i in range(len(flat))]
+        cancelled = self.cancelled(flat)
+        if cancelled is not None:
+            return self.mul([c, cancelled])
+        formula: list[Expr] = [Param(str(i)) for i in range(len(flat))]
         whole: Expr = Mul(tuple(formula if c == ONE else [c, *formula])) if len(flat) > 1 or c != ONE else formula[0]
         return self.map("mul", whole, flat, c)
 
@@ -447,6 +450,50 @@ class Builder:
         return self.map("where", formula, values)
 
     # ---------------------------------------------------------------- forms with a stable equal
+
+    def cancelled(self, given: Sequence[Value]) -> Term | None:
+        """(p/u - q/v) u v as p v - q u: where u or v is 0, the product is finite but its factors are not."""
+        if len(given) < 2 or not any(self.is_fractions(v) for v in given):
+            return None
+        flat: list[Value] = []
+        number: Expr = ONE
+        for v in given:
+            n = self.node(v)
+            if n is not None and n.head == "mul" and isinstance(n.extra, Expr):
+                flat += n.args
+                number = product([number, n.extra])
+            else:
+                flat.append(v)
+        for i, v in enumerate(flat):
+            if not self.is_fractions(v):
+                continue
+            others = flat[:i] + flat[i + 1 :]
+            terms: list[Term] = []
+            for c, fraction in self.linear(v):
+                n = self.node(fraction)
+                assert n is not None
+                if n.args[-1] not in others:
+                    break
+                rest = list(others)
+                rest.remove(n.args[-1])
+                top: Term = n.args[0] if len(n.args) == 2 else n.extra  # type: ignore[assignment]
+                terms.append(self.mul([Num(c), top, *rest]))
+            else:
+                return self.mul([number, self.add(terms)])
+        return None
+
+    def linear(self, v: Value) -> list[tuple[Fraction, Value]]:
+        """A value as a sum of numbers times values, if it is one without a number of its own."""
+        n = self.node(v)
+        if n is not None and n.head == "add" and n.extra[1] == ZERO:  # type: ignore[index]
+            return list(zip(n.extra[0], n.args, strict=True))  # type: ignore[index]
+        if n is not None and n.head == "mul" and len(n.args) == 1 and isinstance(n.extra, Num):
+            return [(n.extra.value, n.args[0])]
+        return [(Fraction(1), v)]
+
+    def is_fractions(self, v: Value) -> bool:
+        """Whether a value is a quotient, or a sum of quotients with numbers before them."""
+        return all((n := self.node(t)) is not None and n.head == "div" for _, t in self.linear(v))
 
     def stable_quotient(self, top: Term, bottom: Value) -> Term | None:
         """sigmoid, tanh and softmax where they are written out with exp."""
@@ -649,7 +696,7 @@ class Lowerer:
         found = self.known_types.get(key)
         if found is None:
             family = self.system.family(key[0])
-            env = dict(_layer_env(family, key[1]))
+            env: Env = dict(_layer_env(family, key[1]))
             found = tuple(self.dimension(a, env) for a in family.axes if a.kind != "recursion")
             self.known_types[key] = found
         return found
@@ -998,9 +1045,10 @@ class Lowerer:
     def cost(self) -> str:
         """The cost, its mean over the samples if there are several."""
         key: Key = (self.system.cost, ())
-        (case, *_) = self.cases(*(key, False)) or [None]
-        if case is None:
+        found = self.cases(key, False)
+        if not found:
             raise ModelError(f"no equation defines the cost {self.system.cost}")
+        case = found[0]
         for item in self.uses(case.rhs, {}):
             self.need(*item)
         if self.batched:

@@ -197,10 +197,13 @@ class Printer:
                     part = _wrap(go(_without_sign(t)), MUL if minus else ADD)
                     out += (" - " if out else "-") + part if minus else (" + " if out else "") + part
                 return out, ADD
-            case Mul(factors):
+            case Mul():
+                factors = _flat(e)
                 numbers, rest = [f for f in factors if _is_number(f)], [f for f in factors if not _is_number(f)]
-                if numbers and isinstance(numbers[0], Num) and numbers[0].value == -1:
-                    return "-" + _wrap(go(Mul((*numbers[1:], *rest))), MUL), NEG
+                if _negative(Mul((*numbers, *rest))):
+                    return "-" + _wrap(go(_without_sign(Mul((*numbers, *rest)))), MUL), NEG
+                if not numbers and len(rest) == 1:
+                    return go(rest[0])
                 texts = [_wrap(go(f), POWER) for f in rest]
                 number = self.number(Mul(tuple(numbers))) if numbers else ("", ATOM)
                 lead = [_wrap(number, MUL)] if numbers and number[0] != "1" else []
@@ -254,6 +257,11 @@ class Printer:
 def _wrap(given: tuple[str, int], least: int) -> str:
     """The text in brackets unless it binds at least so tightly."""
     return given[0] if given[1] >= least else f"({given[0]})"
+
+
+def _flat(e: Mul) -> tuple[Expr, ...]:
+    """The factors, those of products among them included."""
+    return tuple(g for f in e.factors for g in (_flat(f) if isinstance(f, Mul) else (f,)))
 
 
 def _is_number(e: Expr) -> bool:
@@ -518,8 +526,8 @@ def _block(system: System, lines: list[Line], *, down: bool) -> list[str]:
         out += _assignment(system, n, _fixed(system, n))
     if inside:
         last = str(system.layers)
-        low = 1
-        span = f"range({last}, {low - 1}, -1)" if down else f"range({low}, {last} + 1)"
+        above = str(system.layers + 1) if system.layers.value is not None else f"{last} + 1"
+        span = f"range({last}, 0, -1)" if down else f"range(1, {above})"
         out.append(f"for l in {span}:")
         groups: dict[str, list[Line]] = {}
         for n in _ordered(system, inside, down):
@@ -572,8 +580,13 @@ def _ordered(system: System, lines: list[Line], down: bool) -> list[Line]:
 
     waiting, out = list(lines), list[Line]()
     while waiting:
-        ready = [n for n in waiting if not any(m.subject.family != n.subject.family and reads(n, m) for m in waiting)]
-        ready = ready or waiting[:1]
+        # All cases of a family come together, after everything that one of them reads.
+        blocked = {
+            n.subject.family
+            for n in waiting
+            if any(m.subject.family != n.subject.family and reads(n, m) for m in waiting)
+        }
+        ready = [n for n in waiting if n.subject.family not in blocked] or waiting[:1]
         out += ready
         waiting = [n for n in waiting if n not in ready]
     return out
@@ -581,9 +594,14 @@ def _ordered(system: System, lines: list[Line], down: bool) -> list[Line]:
 
 def _cases(system: System, cases: list[Line]) -> list[str]:
     """The assignments of one family inside the loop, by case of the layer."""
+    family = system.families[cases[0].subject.family]
+    if len(cases) == 1 and cases[0].adjoint:
+        # Its range within the loop, which runs over the layers of the parameters.
+        inner = [c for c in cases[0].guard if c not in family.guard]
+        here = _assignment(system, cases[0], None)
+        return [f"if {' and '.join(map(_condition, inner))}:", *_indented(here)] if inner else here
     if len(cases) == 1:
         return _assignment(system, cases[0], None)
-    family = system.families[cases[0].subject.family]
     cases = sorted(cases, key=lambda n: _fixed(system, n) is None)
     out: list[str] = []
     for n, line in enumerate(cases):
@@ -662,7 +680,8 @@ def _python(e: Expr) -> tuple[str, int]:
                 part = _wrap(_python(_without_sign(t)), MUL if minus else ADD)
                 out += (" - " if out else "-") + part if minus else (" + " if out else "") + part
             return out, ADD
-        case Mul(factors):
+        case Mul():
+            factors = _flat(e)
             if isinstance(factors[0], Num) and factors[0].value == -1 and len(factors) > 1:
                 return "-" + _wrap(_python(Mul(factors[1:])), MUL), NEG
             texts = [_wrap(_python(f), POWER) for f in factors]

@@ -20,6 +20,7 @@ import numpy as np
 
 from symbackprop.compile import kernels
 from symbackprop.compile.program import (
+    Array,
     Constant,
     Contract,
     Input,
@@ -153,10 +154,10 @@ class Emitter:
             self.instructions[i.name] = i
             for o in i.operands:
                 self.uses[o.name] = self.uses.get(o.name, 0) + 1
-        for n, o in enumerate(self.program.outputs):
-            self.uses[o.value] = self.uses.get(o.value, 0) + 1
-            if o.role != "cost" and o.value not in self.pinned and self.dims[o.value]:
-                self.pinned[o.value] = Register(self.dims[o.value], fixed=f"out{n}", written=False)
+        for n, out in enumerate(self.program.outputs):
+            self.uses[out.value] = self.uses.get(out.value, 0) + 1
+            if out.role != "cost" and out.value not in self.pinned and self.dims[out.value]:
+                self.pinned[out.value] = Register(self.dims[out.value], fixed=f"out{n}", written=False)
         skipped = {i.operands[0].name for i in self.program.instructions if self.is_square_sum(i)}
         for i in self.program.instructions:
             if i.name in skipped and self.uses[i.name] == 1:
@@ -189,7 +190,8 @@ class Emitter:
         labels, fixed = i.operand.labels, i.fixed
         text = arg.view
         if any(f is not None for f in fixed):
-            text += "[" + ", ".join(":" if f is None else str(f) for f in fixed) + "]"
+            # With the dots it stays a view where nothing else is left of the axes.
+            text += "[" + ", ".join(":" if f is None else str(f) for f in fixed) + ", ...]"
         kept = [c for c, f in zip(labels, fixed, strict=True) if f is None]
         repeated = next((c for c in kept if kept.count(c) > 1), None)
         if repeated is not None:
@@ -612,15 +614,15 @@ def emit(program: Program, describe: Callable[[str], str] | None = None) -> Emit
             lines[0] = f"{lines[0]:<44}  # {describe(s.note) if describe is not None else s.note}"
         body += lines
     arrays = [*(i.name for i in program.inputs), *(readable[n] for n in names)]
-    own = [*buffers, *e.consts.values(), *(f"mask_{n}" for n in e.masks), *e.ones.values(), *e.paths]
+    taken = [*buffers, *e.consts.values(), *(f"mask_{n}" for n in e.masks), *e.ones.values(), *e.paths]
     caller = frozenset(arrays)
     views_of = [(v, b + text) for (b, text), v in views.items() if b in caller]
     own_views = [(v, b + text) for (b, text), v in views.items() if b not in caller]
     source = "".join(
         (
             _function("arrays_seen_as", arrays, [f"return ({''.join(t + ', ' for _, t in views_of)})"]),
-            _function("buffers_seen_as", own, [f"return ({''.join(t + ', ' for _, t in own_views)})"]),
-            _function("run", [*arrays, *(v for v, _ in views_of), *own, *(v for v, _ in own_views)], body or ["pass"]),
+            _function("buffers_seen_as", taken, [f"return ({''.join(t + ', ' for _, t in own_views)})"]),
+            _function("run", [*arrays, *(v for v, _ in views_of), *taken, *(v for v, _ in own_views)], body or ["pass"]),
         )
     )
     space: dict[str, Any] = {n: getattr(np, n) for n in _USED} | {"erf": kernels.erf}

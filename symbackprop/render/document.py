@@ -6,6 +6,7 @@ a row passes over are named beside it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
@@ -16,7 +17,7 @@ from symbackprop.network import Equation, System
 from symbackprop.notation import Notation
 from symbackprop.rules import RULES
 from symbackprop.rules.sums import points
-from symbackprop.symbols import Assign, Call, Expr, Family, Mul, Partial, Ref, Sum, WrittenOut, families, walk
+from symbackprop.symbols import Assign, Call, Expr, Family, Mul, Partial, Ref, Sum, WrittenOut, families, walk, Param
 from symbackprop.verdict import Check
 
 
@@ -230,7 +231,13 @@ def own_functions(w: Writer, record: Record) -> None:
 
 def meaning(system: System, e: Equation) -> Pieces:
     family = system.families.get(e.lhs.family)
-    return (family.meaning,) if family else ()
+    return worded(family.meaning) if family else ()
+
+
+def worded(meaning: str) -> Pieces:
+    """A meaning with its letters, which stand in braces, as mathematics."""
+    parts = re.split(r"\{([^}]*)\}", meaning)
+    return tuple(Param(p) if n % 2 else p for n, p in enumerate(parts) if p)
 
 
 def shown(section: Section, detail: Detail) -> list[tuple[Step, list[Step]]]:
@@ -238,7 +245,10 @@ def shown(section: Section, detail: Detail) -> list[tuple[Step, list[Step]]]:
     out: list[tuple[Step, list[Step]]] = []
     hidden: list[Step] = []
     for s in section.steps:
-        if s.level <= detail:
+        if out and not hidden and RULES[s.rule].trivial:
+            # Tidying is part of the row before it.
+            out[-1] = (replace(out[-1][0], after=s.after), [*out[-1][1]])
+        elif s.level <= detail:
             out.append((s, hidden))
             hidden = []
         else:
@@ -281,7 +291,7 @@ def reason(w: Writer, record: Record, section: Section, step: Step, hidden: list
     if names:
         pieces.append(("; " if pieces else "") + ", ".join(names))
     if numbers or any(s.rule == "substitute" for s in (*hidden, step)):
-        listed = " substitute " + ", ".join(f"({n})" for n in numbers) if numbers else " substitute"
+        listed = "substitute " + ", ".join(f"({n})" for n in numbers) if numbers else "each factor differentiated"
         pieces.insert(0, listed.strip() + ("; " if pieces else ""))
     return tuple(pieces)
 
@@ -320,7 +330,7 @@ def write_section(w: Writer, record: Record, section: Section, position: int) ->
         first, last = False, step.after
     if not rows:
         return
-    if section.kind in ("result", "update") and position == len(record.sections) - 1:
+    if section.kind in ("result", "update"):
         rows[-1] = replace(rows[-1], boxed=True)
     if rows[-1].number is not None:
         w.numbers.setdefault(section.subject, rows[-1].number)
@@ -428,10 +438,10 @@ def symbol_table(system: System, only: frozenset[str] | None = None, notation: N
     for f in system.families.values():
         if only is not None and f.name not in only:
             continue
-        rows.append(((f.pattern,), (f.meaning,), index_ranges(f), (KINDS[f.kind],)))
+        rows.append(((f.pattern,), worded(f.meaning), index_ranges(f), (KINDS[f.kind],)))
         if f.name == "w" and len(f.axes) == 3:
             array = Ref("w", f.pattern.indices[:2])
-            rows.append(((array,), ("weight vector into node j of layer l",), index_ranges(f), ("parameter",)))
+            rows.append(((array,), worded("weight vector into node {j} of layer {l}"), index_ranges(f), ("parameter",)))
     if notation is not None:
         for name in notation.gradients:
             if name in system.families and (only is None or name in only):

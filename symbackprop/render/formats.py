@@ -303,7 +303,7 @@ def to_json(record: Record, document: Document, check: Any = None) -> str:
         "cases": [{"case": constraints(g, p), "result": p(e)} for g, e in record.cases],
         "sections": sections,
         "symbols": [
-            {"symbol": p(f.pattern), "family": f.name, "meaning": f.meaning, "role": f.kind}
+            {"symbol": p(f.pattern), "family": f.name, "meaning": f.meaning.replace("{", "").replace("}", ""), "role": f.kind}
             for f in record.system.families.values()
         ],
         "check": None

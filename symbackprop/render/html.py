@@ -194,10 +194,11 @@ def _block(b: Block, p: Latex, name: str, numbers: frozenset[int], headings: int
 
 def _row(row: Row, p: Latex, name: str, numbers: frozenset[int], diagram: Diagram | None) -> str:
     """One line: left side, relation and right side, reason, number."""
+    left: Expr | None = row.left
+    sign, body = "=", row.right
     if isinstance(row.right, Assign):
-        left, right = p(row.right.target), f"{p.arrow()} {p(row.right.value)}"
-    else:
-        left, right = p(row.left) if row.left is not None else "", f"= {p(row.right)}"
+        left, sign, body = row.right.target, p.arrow(), row.right.value
+    right = _math(f"{sign} {replace(p, roles=False)(body)}", display=True, marked=f"{sign} {p(body)}")
     values = _math(f"= {row.values[0]} = {row.values[1]}", display=True, classes="values") if row.values else ""
     condition = f' <span class="cond">({_math(constraints(row.condition, p))})</span>' if row.condition else ""
     anchor = f' id="{name}-{row.number}"' if row.number is not None else ""
@@ -207,9 +208,9 @@ def _row(row: Row, p: Latex, name: str, numbers: frozenset[int], diagram: Diagra
     )
     number = f'<a class="number" href="#{name}-{row.number}" aria-label="Equation {row.number}">({row.number})</a>' if row.number is not None else ""  # fmt: skip
     return (
-        f'<div class="row{" boxed" if row.boxed else ""}{"" if left else " more"}"{anchor}{marks}>'
-        f'<div class="left">{_math(left, display=True) if left else ""}</div>'
-        f'<div class="right"><span class="eq">{_math(right, display=True)}{values}</span>{condition}</div>'
+        f'<div class="row{" boxed" if row.boxed else ""}{"" if left is not None else " more"}"{anchor}{marks}>'
+        f'<div class="left">{_math(p(left), display=True) if left is not None else ""}</div>'
+        f'<div class="right"><span class="eq">{right}{values}</span>{condition}</div>'
         f'<div class="why">{_pieces(row.why, p, name, numbers)}</div>'
         f"{number}</div>"
     )
@@ -230,9 +231,11 @@ def _code(text: str) -> str:
     return "\n".join(lines)
 
 
-def _math(latex: str, *, display: bool = False, classes: str = "") -> str:
+def _math(latex: str, *, display: bool = False, classes: str = "", marked: str = "") -> str:
+    """A formula as its LaTeX; `marked` is what the script sets in its place, with the roles of the factors."""
     kind = " ".join(c for c in ("m", "d" if display else "", classes) if c)
-    return f'<span class="{kind}">{escape(latex)}</span>'
+    roles = f' data-tex="{escape(marked)}"' if marked and marked != latex else ""
+    return f'<span class="{kind}"{roles}>{escape(latex)}</span>'
 
 
 def _pieces(

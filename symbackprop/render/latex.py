@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from symbackprop.indices import Affine
 from symbackprop.render.printer import Printer
 from symbackprop.symbols import Role
 
@@ -42,7 +41,7 @@ class Latex(Printer):
         return rf"\frac{{\partial {top}}}{{\partial {bottom}}}"
 
     def operator(self, bottom: str, body: str) -> str:
-        return rf"\frac{{\partial}}{{\partial {bottom}}} {body}"
+        return rf"\frac{{\partial}}{{\partial {bottom}}}\, {body}"
 
     def bracket(self, inner: str) -> str:
         return rf"\left({inner}\right)"
@@ -57,7 +56,7 @@ class Latex(Printer):
                 # A number stands close before what it multiplies, with a dot where another number would follow.
                 out += rf" \cdot {text}" if text[0].isdigit() else f" {text}" if text[0].isalpha() else text
             else:
-                out += rf" \cdot {text}" if text[0].isdigit() and out[-1].isdigit() else rf"\, {text}"
+                out += rf" \cdot {text}" if text.isdigit() else rf"\, {text}"
         return out
 
     def minus(self) -> str:
@@ -109,9 +108,11 @@ class Latex(Printer):
 class WebLatex(Latex):
     """LaTeX for the HTML page: roles are classes, so that the page's style sheet colours them."""
 
+    def bracket(self, inner: str) -> str:
+        return rf"\mathopen{{}}\left({inner}\right)\mathclose{{}}"
+
+    def apply(self, name: str, argument: str) -> str:
+        return name + self.bracket(argument)
+
     def mark(self, body: str, role: Role) -> str:
         return rf"\htmlClass{{{role}}}{{{body}}}"
-
-
-def latex_affine(a: Affine) -> str:
-    return str(a)

@@ -148,7 +148,7 @@ class Printer(ABC):
             case Partial(top, bottom, direct):
                 return self.partial(top, bottom, direct)
             case D(body, variable):
-                tight = POW if isinstance(body, WrittenOut) or self.signed(body) else MUL
+                tight = POW if isinstance(body, WrittenOut | Mul) or self.signed(body) else MUL
                 return self.operator(self.ref(variable), self.write(body, tight)), MUL
             case Delta(left, right, axis):
                 inner = self.positions((left, right))

@@ -209,7 +209,7 @@ def slope(e: Expr, context: Context) -> Expr | None:
     return f.slope(z, Call(e.function, e.arguments, 0, e.at))
 
 
-@rule("derivative of an elementary function", statement=r"\exp' = \exp,\quad \ln' x = 1/x,\ \ldots", source=CALCULUS)
+@rule("derivative of an elementary function", passing="", statement=r"\exp' = \exp,\quad \ln' x = 1/x,\ \ldots", source=CALCULUS)
 def elementary(e: Expr, context: Context) -> Expr | None:
     if not isinstance(e, Call) or e.order != 1 or len(e.arguments) != 1:
         return None

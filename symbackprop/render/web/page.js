@@ -9,7 +9,7 @@
 
   function set(within) {
     for (const m of all(".m:not(.done)", within)) {
-      katex.render(m.textContent, m, {
+      katex.render(m.dataset.tex ?? m.textContent, m, {
         displayMode: m.classList.contains("d"),
         throwOnError: false,
         strict: "ignore",
@@ -121,6 +121,7 @@
       show(radio.value);
       history.replaceState(null, "", `#${radio.value}`);
     });
+  for (const table of all(".symbols")) table.addEventListener("toggle", () => set(table));
   addEventListener("hashchange", follow);
   let queued = 0;
   addEventListener("resize", () => {
@@ -130,7 +131,7 @@
 
   try {
     set(document.querySelector("header"));
-    for (const part of all(".network, .symbols, noscript ~ .bar")) set(part);
+    for (const part of all(".network, .symbols[open]")) set(part);
     const section = current();
     if (section) set(section);
   } finally {

@@ -1,0 +1,134 @@
+"""The documentation is true: its examples run and print what it says they print, and rules.md is up to date."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from symbackprop.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+MARK = "\x1e"
+
+
+def blocks(page: Path) -> list[tuple[str, str, int]]:
+    """The fenced blocks of a page: language, text, line."""
+    text = page.read_text(encoding="utf-8")
+    return [(m[1], m[2], text.count("\n", 0, m.start()) + 2) for m in FENCE.finditer(text)]
+
+
+def expected(page: Path) -> list[tuple[str, str | None, int]]:
+    """Each Python block with the text block that follows it, if one does."""
+    found = blocks(page)
+    out = []
+    for n, (language, text, line) in enumerate(found):
+        if language == "python":
+            following = found[n + 1] if n + 1 < len(found) and found[n + 1][0] == "text" else None
+            out.append((text, following[1] if following else None, line))
+    return out
+
+
+def fits(pattern: str, text: str) -> bool:
+    """Whether the text is as the page says, where `...` stands for anything."""
+    parts = (re.escape(p) for p in pattern.strip().split("..."))
+    return re.fullmatch(r".*?".join(parts), text.strip(), re.DOTALL) is not None
+
+
+def ran(page: Path, folder: Path) -> list[str]:
+    """What each Python block of a page prints; one process for each page, so that what a page defines stays there."""
+    script = folder / "page.py"
+    script.write_text("".join(f"{text}\nprint(end={MARK!r})\n" for text, _, _ in expected(page)), encoding="utf-8")
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, script],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": paths, "PYTHONIOENCODING": "utf-8"},
+        timeout=120,
+    )
+    assert done.returncode == 0, f"{page.name}: {done.stderr}"
+    return done.stdout.split(MARK)[:-1]
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if expected(p)], ids=lambda p: p.name)
+def test_python_examples_print_what_the_page_says(page: Path, tmp_path: Path) -> None:
+    for (_, text, line), printed in zip(expected(page), ran(page, tmp_path), strict=True):
+        if text is not None:
+            assert fits(text, printed), f"{page.name}, line {line}, prints\n{printed}\nand not\n{text}"
+
+
+def commands(page: Path) -> Iterator[tuple[str, str]]:
+    """Each `$ symbackprop ...` of the console blocks with what is shown below it."""
+    for language, text, _ in blocks(page):
+        if language == "console":
+            for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+                command, _, output = part.partition("\n")
+                yield command, output
+
+
+COMMANDS = [pytest.param(c, o, id=f"{p.name}: {c}") for p in PAGES for c, o in commands(p)]
+
+
+@pytest.mark.parametrize(("command", "output"), COMMANDS)
+def test_commands_print_what_the_page_says(
+    command: str, output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    program, *arguments = shlex.split(command, comments=True)
+    assert program == "symbackprop"
+    shown = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    with contextlib.redirect_stdout(shown):
+        status = main(arguments)
+    shown.seek(0)
+    printed = shown.read()
+    assert status == 0
+    assert fits(output or "...", printed), f"{command} prints\n{printed}\nand not\n{output}"
+
+
+@pytest.mark.parametrize("notation", ["deeplizard", "3b1b", "nielsen"])
+@pytest.mark.parametrize("goal", ["w_12^L", "w_jk^l", "a_j^L", "a_k^{L-1}", "w_22^{L-1}"])
+def test_the_table_of_notations_is_what_the_package_prints(goal: str, notation: str) -> None:
+    from symbackprop import dense
+
+    column = ["deeplizard", "3b1b", "nielsen"].index(notation) + 1
+    page = (ROOT / "docs" / "notation.md").read_text(encoding="utf-8")
+    (row,) = [line for line in page.splitlines() if line.startswith(f"| `{goal}` | $")]
+    cell = row.strip("| ").split(" | ")[column]
+    assert cell == f"$`{dense().in_notation(notation).derive(goal).result.latex()}`$"
+
+
+def test_the_page_of_rules_is_up_to_date() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs" / "make_rules.py", "--check"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_link_leads_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_judge_of_examples_says_no() -> None:
+    assert fits("a ... c", "a b c")
+    assert not fits("a ... c", "a b d")
+    assert not fits("proved", "refuted")
