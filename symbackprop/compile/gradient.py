@@ -152,7 +152,11 @@ class Plan:
             return False
         if not writes:
             return n == self.inputs
-        if n != len(self.shapes) or not all(map(get_carray, writes)) or any(b is not None for b in map(get_base, writes)):
+        if (
+            n != len(self.shapes)
+            or not all(map(get_carray, writes))
+            or any(b is not None for b in map(get_base, writes))
+        ):
             return False
         # What owns its memory overlaps another array only by being it, or the base of it.
         bases = [b for b in map(get_base, arrays) if b is not None]
@@ -258,7 +262,7 @@ def _label(i: Input, place: int) -> str:
     if i.kind in ("input", "target"):
         return family
     whole = f'{"params" if i.kind == "parameter" else "given"}["{family}"]'
-    return f'{whole}[{place}] ({family}^({", ".join(map(str, layers))}))' if layers else whole
+    return f"{whole}[{place}] ({family}^({', '.join(map(str, layers))}))" if layers else whole
 
 
 # ---------------------------------------------------------------- the function
@@ -298,12 +302,12 @@ class Caller:
         arrays: list[Any] = []
         for name in self._parameters:
             if self._layered[name]:
-                arrays += params[name]
+                arrays.extend(params[name])  # never +=, which an array would take for an addition
             else:
                 arrays.append(params[name])
-        arrays += data
+        arrays.extend(data)
         for name in self.given:
-            arrays += given[name] if self._layered[name] else [given[name]]  # type: ignore[index]
+            arrays.extend(given[name] if self._layered[name] else [given[name]])  # type: ignore[index]
         return arrays
 
     def _examined(self, params: Params, data: Sequence[object], given: Mapping[str, Any] | None) -> Compiled:
@@ -356,7 +360,7 @@ class Caller:
         if plan is not None:
             try:
                 arrays = self._gather(params, data, given)
-                if plan.fits(arrays, []):
+                if len(params) == len(self._places) and plan.fits(arrays, []):
                     return arrays, plan
             except (KeyError, TypeError, IndexError, AttributeError):
                 pass
@@ -368,7 +372,9 @@ class Caller:
 
     def _assemble(self, results: Sequence[Array], places: Sequence[tuple[str, int]]) -> dict[str, Any]:
         """The results by family."""
-        out: dict[str, Any] = {f: [None] * sum(g == f for g, _ in places) if self._layered[f] else None for f in self.wrt}
+        out: dict[str, Any] = {
+            f: [None] * sum(g == f for g, _ in places) if self._layered[f] else None for f in self.wrt
+        }
         for r, (f, n) in zip(results, places, strict=True):
             if n < 0:
                 out[f] = r
@@ -498,10 +504,10 @@ class GradientFunction(Caller):
                 plan = self._local.plans[value, data[0].shape]  # type: ignore[attr-defined]
                 arrays: list[Any] = []
                 for name, layered in self._places:
-                    arrays += params[name] if layered else (params[name],)
-                arrays += data
+                    arrays.extend(params[name] if layered else (params[name],))
+                arrays.extend(data)
                 results = [out[f] if n < 0 else out[f][n] for f, n in plan.places]
-                if plan.fits(arrays, results):
+                if len(params) == len(self._places) and plan.fits(arrays, results):
                     return plan.code.run(*plan.arguments(arrays, results)), out
             except (KeyError, TypeError, IndexError, AttributeError):
                 pass
@@ -537,7 +543,9 @@ class GradientFunction(Caller):
             if not t.flags.writeable:
                 raise ShapeError(f"{_place(plan, n)} is read-only, so the result cannot be written into it")
             # An array that owns its data overlaps another only by being it, or its base.
-            if id(t) in taken or (t.base is not None and any(np.may_share_memory(t, a) for a in [*arrays, *targets[:n]])):
+            if id(t) in taken or (
+                t.base is not None and any(np.may_share_memory(t, a) for a in [*arrays, *targets[:n]])
+            ):
                 raise ShapeError(f"{_place(plan, n)} overlaps another array of this call, so it cannot be written into")
             taken.add(id(t))
             if not t.flags.c_contiguous:
@@ -567,7 +575,9 @@ def _place(plan: Plan, n: int) -> str:
     return f'out["{family}"]' + (f"[{place}]" if place >= 0 else "")
 
 
-def _comment(notes: Mapping[str, tuple[Expr, Expr]], describe: Callable[[Expr], str] | None) -> Callable[[str], str] | None:
+def _comment(
+    notes: Mapping[str, tuple[Expr, Expr]], describe: Callable[[Expr], str] | None
+) -> Callable[[str], str] | None:
     if describe is None:
         return None
     return lambda name: " = ".join(map(describe, notes[name])) if name in notes else name
@@ -665,7 +675,9 @@ def compile_gradient(
     check_families(system, known, "given")
     for kind in ("input", "target"):
         if len(found := families_of(system, [kind])) > 1:
-            raise ModelError(f"the network has {len(found)} {kind} families ({', '.join(f.name for f in found)}), expected one")
+            raise ModelError(
+                f"the network has {len(found)} {kind} families ({', '.join(f.name for f in found)}), expected one"
+            )
     return GradientFunction(system, adjoints, wanted, known, describe)
 
 

@@ -356,12 +356,12 @@ class Builder:
             u = self.call_argument(items[0][0], "exp")
             if u is not None:
                 return self.call("expm1", [u])
-        formula: list[Expr] = [Param(str(i)) if c == 1 else Mul((Num(c), Param(str(i)))) for i, (_, c) in enumerate(items)]
+        formula: list[Expr] = [
+            Param(str(i)) if c == 1 else Mul((Num(c), Param(str(i)))) for i, (_, c) in enumerate(items)
+        ]
         if const != ZERO:
             formula.insert(0, const)
-        return self.map(
-            "add", Add(tuple(formula)), [v for v, _ in items], (tuple(c for _, c in items), const)
-        )
+        return self.map("add", Add(tuple(formula)), [v for v, _ in items], (tuple(c for _, c in items), const))
 
     def mul(self, factors: Sequence[Term]) -> Term:
         c = product([f for f in factors if not isinstance(f, Value)])
@@ -540,9 +540,7 @@ class Builder:
         """ln of a softmax, of a sigmoid, of 1 minus a sigmoid, and of 1 + exp(u)."""
         if isinstance(v, Value) and v.name in self.softmaxes:
             back = dict(zip(LETTERS, v.labels, strict=False))
-            u, highest, total = (
-                Value(p.name, tuple(back[c] for c in p.labels)) for p in self.softmaxes[v.name]
-            )
+            u, highest, total = (Value(p.name, tuple(back[c] for c in p.labels)) for p in self.softmaxes[v.name])
             return self.add([u, self.neg(highest), self.neg(self.call("log", [total]))])
         s = self.call_argument(v, "sigmoid")
         if s is not None:
@@ -600,7 +598,9 @@ def guarded_exp(branch: Expr, condition: Expr, *, holds: bool) -> Expr:
 
 # ---------------------------------------------------------------- walking the equations
 
-PRIMITIVES = frozenset(["exp", "log", "sqrt", "abs", "sign", "erf", "sin", "cos", "tanh", "sigmoid", "softplus", "minimum", "maximum"])
+PRIMITIVES = frozenset(
+    ["exp", "log", "sqrt", "abs", "sign", "erf", "sin", "cos", "tanh", "sigmoid", "softplus", "minimum", "maximum"]
+)
 Env: TypeAlias = "dict[str, int | str]"  # an index: a number, or a label
 
 
@@ -623,7 +623,69 @@ class Case:
 
 
 RESERVED = frozenset(
-    ["absolute", "add", "bind", "cond", "const", "copyto", "cos", "divide", "dot", "dtype", "einsum", "empty", "equal", "erf", "exp", "expm1", "fill", "greater", "greater_equal", "less", "less_equal", "log", "log1p", "m", "matmul", "maximum", "minimum", "multiply", "negative", "not_equal", "np", "ones", "plan", "power", "reciprocal", "run", "sign", "sin", "sqrt", "square", "subtract", "tanh", "vdot", "sigmoid", "softplus", "params", "grads", "cost", "main", "forward", "gradient", "value_and_grad", "initialise", "params", "x_", "y_", "rng", "size", "samples", "result", "seed"]
+    [
+        "absolute",
+        "add",
+        "bind",
+        "cond",
+        "const",
+        "copyto",
+        "cos",
+        "divide",
+        "dot",
+        "dtype",
+        "einsum",
+        "empty",
+        "equal",
+        "erf",
+        "exp",
+        "expm1",
+        "fill",
+        "greater",
+        "greater_equal",
+        "less",
+        "less_equal",
+        "log",
+        "log1p",
+        "m",
+        "matmul",
+        "maximum",
+        "minimum",
+        "multiply",
+        "negative",
+        "not_equal",
+        "np",
+        "ones",
+        "plan",
+        "power",
+        "reciprocal",
+        "run",
+        "sign",
+        "sin",
+        "sqrt",
+        "square",
+        "subtract",
+        "tanh",
+        "vdot",
+        "sigmoid",
+        "softplus",
+        "params",
+        "grads",
+        "cost",
+        "main",
+        "forward",
+        "gradient",
+        "value_and_grad",
+        "initialise",
+        "params",
+        "x_",
+        "y_",
+        "rng",
+        "size",
+        "samples",
+        "result",
+        "seed",
+    ]
 )
 
 
@@ -881,9 +943,9 @@ class Lowerer:
         f = self.system.function(name)
         if f is None:
             raise ModelError(
-                f"{name} is generic, so it has no values; give an activation such as activation=\"sigmoid\""
+                f'{name} is generic, so it has no values; give an activation such as activation="sigmoid"'
                 if name == "g"
-                else f"{name} is generic, so it has no values; give a cost such as loss=\"sum_squares\""
+                else f'{name} is generic, so it has no values; give a cost such as loss="sum_squares"'
                 if name == "C"
                 else f"{name} is generic, so it has no values; give its definition"
             )
@@ -1030,7 +1092,11 @@ class Lowerer:
         want = own
         if self.batched and self.sampled(key):
             want = (SAMPLE, *own)
-        labels = tuple(own[int(c[1:])] if c.startswith("$") else c for c in stored.labels) if isinstance(stored, Value) else ()
+        labels = (
+            tuple(own[int(c[1:])] if c.startswith("$") else c for c in stored.labels)
+            if isinstance(stored, Value)
+            else ()
+        )
         v: Term = Value(stored.name, labels) if isinstance(stored, Value) else stored
         if set(labels) != set(want) or not isinstance(v, Value):
             if not isinstance(v, Value):

@@ -327,7 +327,10 @@ def write_module(system: System, adjoints: Sequence[AdjointLike], text: Callable
     helpers = full.helpers | ahead.helpers
     out: list[str] = [f'"""{title or "A network and its gradient."}']
     out += ["", f"`params` is {_structure(system, inputs)}.", "Data is a batch, one sample in each row."]
-    out += ["The formulas are those of one sample; the cost is the mean over the samples, so the backward pass", "starts with a factor 1/m."]
+    out += [
+        "The formulas are those of one sample; the cost is the mean over the samples, so the backward pass",
+        "starts with a factor 1/m.",
+    ]
     out += ['"""', "", "import sys", "", "import numpy as np", ""]
     for name in ("sigmoid", "softplus"):
         if name in helpers:
@@ -335,14 +338,19 @@ def write_module(system: System, adjoints: Sequence[AdjointLike], text: Callable
     if "erf" in helpers:
         source = inspect.getsource(kernels.erf)
         source = re.sub(r": Any(?: = None)?|out=None, | -> Any", lambda m: " = None" if "None" in m[0] else "", source)
-        source = source.replace("out = None", "out=None").replace("; benchmarks and tests compare them with other erfs", "")
+        source = source.replace("out = None", "out=None").replace(
+            "; benchmarks and tests compare them with other erfs", ""
+        )
         out += ["", *source.splitlines(), ""]
     names = ", ".join(i.name for i in data)
     x = ", ".join(i.name for i in data if i.kind == "input")
     out += ["", f"def forward(params, {x}):", f'    """Every quantity of the forward pass, by name, for inputs {x}."""']
     out += _indented([*_unpack(system, ahead.program), *forward_body])
     out += ["    return {" + ", ".join(_collected(system, ahead)) + "}", "", ""]
-    out += [f"def value_and_grad(params, {names}):", '    """The mean cost, and its gradient in the structure of `params`."""']
+    out += [
+        f"def value_and_grad(params, {names}):",
+        '    """The mean cost, and its gradient in the structure of `params`."""',
+    ]
     out += _indented([*_unpack(system, full.program), *body])
     out += [f"    return {cost}, {{" + ", ".join(_collected(system, full)) + "}", "", ""]
     out += [f"def gradient(params, {names}):", '    """The gradient of the mean cost, in the structure of `params`."""']
@@ -419,7 +427,10 @@ def _main(data: Sequence[Input], program: Program) -> list[str]:
         if i.kind == "input":
             lines.append(f"    {i.name} = rng.standard_normal((5, {width}))")
         else:
-            lines += [f"    {i.name} = rng.random((5, {width}))", f"    {i.name} /= {i.name}.sum(axis=1, keepdims=True)"]
+            lines += [
+                f"    {i.name} = rng.random((5, {width}))",
+                f"    {i.name} /= {i.name}.sum(axis=1, keepdims=True)",
+            ]
     return [
         *lines,
         f"    grads = gradient(params, {names})",
@@ -616,7 +627,9 @@ def _condition(c: Constraint) -> str:
     left = Affine(tuple((n, -k) for n, k in c.expr.terms if k < 0))
     right = Affine(tuple((n, k) for n, k in c.expr.terms if k > 0), c.expr.const)
     if c.equal:
-        return f"{_index(left)} == {_index(right)}" if left.terms else f"{_index(right - right.const)} == {-right.const}"
+        return (
+            f"{_index(left)} == {_index(right)}" if left.terms else f"{_index(right - right.const)} == {-right.const}"
+        )
     if not left.terms:
         return f"{_index(right - right.const)} >= {-right.const}"
     return f"{_index(left)} < {_index(right + 1)}" if right.const < 0 else f"{_index(left)} <= {_index(right)}"
@@ -747,9 +760,7 @@ def _readable_ranges(latex: str) -> str:
         top = high[: -len(" + 1")] if high.endswith(" + 1") else f"{high} - 1"
         return rf"{m[1]} = {low}, \dots, {top}"
 
-    latex = re.sub(
-        r"(\w+) \\in \\mathrm\{range\} \\mathopen\{\}\\left\( (.*?) \\mathclose\{\}\\right\)", span, latex
-    )
+    latex = re.sub(r"(\w+) \\in \\mathrm\{range\} \\mathopen\{\}\\left\( (.*?) \\mathclose\{\}\\right\)", span, latex)
     latex = re.sub(r"\\mathrm\{d(\w+)\}", r"\\mathrm{d}\1", latex)
     return latex.replace(r"\mathrm{g\_prime}", "g'")
 

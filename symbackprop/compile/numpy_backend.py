@@ -39,7 +39,9 @@ from symbackprop.compile.program import (
 from symbackprop.symbols import ONE, ZERO, Add, Call, Compare, Div, Expr, Mul, Num, Param, Pow, Where
 
 LIMIT = "limit"  # the largest argument that exp is given: consts may hold it beside expressions
-UFUNCS = {"abs": "absolute"} | {n: n for n in ["exp", "expm1", "log", "log1p", "sqrt", "sign", "sin", "cos", "tanh", "minimum", "maximum"]}
+UFUNCS = {"abs": "absolute"} | {
+    n: n for n in ["exp", "expm1", "log", "log1p", "sqrt", "sign", "sin", "cos", "tanh", "minimum", "maximum"]
+}
 COMPARE = {
     "<": "less",
     "<=": "less_equal",
@@ -132,7 +134,13 @@ class Emitter:
         return Arg(arg.register, view, arg.name)
 
     def write(
-        self, form: str, dims: tuple[str, ...], args: Sequence[Arg], *, share: Sequence[int] = (), boolean: bool = False,
+        self,
+        form: str,
+        dims: tuple[str, ...],
+        args: Sequence[Arg],
+        *,
+        share: Sequence[int] = (),
+        boolean: bool = False,
         out: Register | None = None,
     ) -> Arg:
         register = out if out is not None else Register(dims, boolean)
@@ -233,8 +241,9 @@ class Emitter:
         else:
             left, right = self.values[b.name], self.values[a.name]
         if not shared:
-            left, right = Arg(left.register, left.view + "[:, None]", left.name), Arg(
-                right.register, right.view + "[None]", right.name
+            left, right = (
+                Arg(left.register, left.view + "[:, None]", left.name),
+                Arg(right.register, right.view + "[None]", right.name),
             )
         form = "dot({0}, {1}, {out})" if dims else "{out} = dot({0}, {1})"
         return self.write(form, dims, (left, right), out=out)
@@ -344,7 +353,9 @@ class Emitter:
         if set(found) != set(i.labels):
             return None
         column, row = (self.values[found[c].name] for c in i.labels)
-        return Arg(column.register, column.view + "[:, None]", column.name), Arg(row.register, row.view + "[None]", row.name)
+        return Arg(column.register, column.view + "[:, None]", column.name), Arg(
+            row.register, row.view + "[None]", row.name
+        )
 
     def width(self, e: Expr, i: Map) -> int:
         """How many axes of the result an expression has: small things are multiplied first."""
@@ -622,7 +633,9 @@ def emit(program: Program, describe: Callable[[str], str] | None = None) -> Emit
         (
             _function("arrays_seen_as", arrays, [f"return ({''.join(t + ', ' for _, t in views_of)})"]),
             _function("buffers_seen_as", taken, [f"return ({''.join(t + ', ' for _, t in own_views)})"]),
-            _function("run", [*arrays, *(v for v, _ in views_of), *taken, *(v for v, _ in own_views)], body or ["pass"]),
+            _function(
+                "run", [*arrays, *(v for v, _ in views_of), *taken, *(v for v, _ in own_views)], body or ["pass"]
+            ),
         )
     )
     space: dict[str, Any] = {n: getattr(np, n) for n in _USED} | {"erf": kernels.erf}

@@ -156,7 +156,23 @@ class Program:
 # ---------------------------------------------------------------- checking
 
 SCALAR_CALLS = frozenset(
-    ["exp", "expm1", "log", "log1p", "sqrt", "abs", "sign", "erf", "sin", "cos", "tanh", "sigmoid", "softplus", "minimum", "maximum"]
+    [
+        "exp",
+        "expm1",
+        "log",
+        "log1p",
+        "sqrt",
+        "abs",
+        "sign",
+        "erf",
+        "sin",
+        "cos",
+        "tanh",
+        "sigmoid",
+        "softplus",
+        "minimum",
+        "maximum",
+    ]
 )
 
 
@@ -299,9 +315,7 @@ def interpret(program: Program, arrays: Mapping[str, Array]) -> dict[str, Array]
     return values
 
 
-def _run(
-    i: Instruction, values: Mapping[str, Array], arrays: Mapping[str, Array], sizes: Mapping[str, int]
-) -> Array:
+def _run(i: Instruction, values: Mapping[str, Array], arrays: Mapping[str, Array], sizes: Mapping[str, int]) -> Array:
     if isinstance(i, Input):
         return arrays[i.name]
     if isinstance(i, Constant):
