@@ -12,9 +12,25 @@ from symbackprop.indices import Affine, affine
 from symbackprop.network import System
 from symbackprop.oracle import CannotEvaluate, Env, Number, Oracle, Sample
 from symbackprop.render.document import Document, Row, Rows
-from symbackprop.render.printer import ATOM, MUL
-from symbackprop.render.text import Ascii
-from symbackprop.symbols import Call, D, Expr, Partial, Ref, Size, Sum, Vec, names, substitute
+from symbackprop.symbols import (
+    Add,
+    Call,
+    D,
+    Delta,
+    Dots,
+    Expr,
+    Partial,
+    Ref,
+    Size,
+    Sum,
+    Summand,
+    Value,
+    Vec,
+    WrittenOut,
+    names,
+    substitute,
+    walk,
+)
 
 if TYPE_CHECKING:
     from symbackprop.api import Network
@@ -140,49 +156,32 @@ class Numeric:
         return replace(document, blocks=blocks)
 
     def row(self, r: Row) -> Row:
-        free = names(r.right) - self.oracle.standing.keys()
-        if any(isinstance(p, D | Vec) for p in [r.right]) or free - self.env.keys():
+        """The row with its numbers, where it has a value."""
+        if names(r.right) - self.oracle.standing.keys() or any(
+            isinstance(p, D | Vec | WrittenOut | Summand | Delta) for _, p in walk(r.right)
+        ):
             return r
         try:
-            printer = Values(self.network.system, self.network.notation)
-            object.__setattr__(printer, "numeric", self)
-            return replace(r, values=(printer(r.right), show(self.value(r.right))))
+            written = self.written(r.right)
+            value = Value(self.value(r.right))
         except (CannotEvaluate, KeyError, IndexError, ValueError, OverflowError, ZeroDivisionError):
             return r
+        return replace(r, values=(None if isinstance(written, Value) else written, value))
 
-
-def show(x: float) -> str:
-    """Four significant digits, as a person would write them down."""
-    text = f"{x:.4g}"
-    return "0" if float(text) == 0 and x == 0 else text
-
-
-class Values(Ascii):
-    """Prints the numbers where the symbols stood."""
-
-    numeric: Numeric
-
-    def layout(self, e: Expr) -> tuple[str, int]:
+    def written(self, e: Expr) -> Expr:
+        """The expression with a number in the place of every quantity, its sums as sums of numbers."""
         match e:
             case Ref() | Partial() | Size() | Call():
-                x = self.numeric.value(e)
-                return show(x), ATOM if x >= 0 else 1
+                return Value(self.value(e))
             case Sum(index, axis, body):
-                n = self.numeric.oracle.width(axis, {**self.numeric.oracle.standing, **self.numeric.env})
+                n = self.oracle.width(axis, {**self.oracle.standing, **self.env})
                 shown = range(n) if n <= SHOWN_TERMS else (0, 1, n - 1)
-                terms = [self.write(substitute(body, {index: affine(i)}), MUL) for i in shown]
+                terms: list[Expr] = [self.written(substitute(body, {index: affine(i)})) for i in shown]
                 if n > SHOWN_TERMS:
-                    terms.insert(2, "...")
-                return self.bracket(" + ".join(terms)) if len(terms) > 1 else terms[0], ATOM
-        return super().layout(e)
-
-    def signed(self, e: Expr) -> bool:
-        if isinstance(e, Ref | Partial | Call):
-            return self.numeric.value(e) < 0
-        return super().signed(e)
-
-    def number(self, value: Fraction) -> str:
-        return str(value) if isinstance(value, Fraction) else show(value)
+                    terms.insert(2, Dots())
+                return Add(tuple(terms)) if len(terms) > 1 else terms[0]
+        parts = tuple(self.written(p) for p in e.parts)
+        return e.rebuild(parts) if parts != e.parts else e
 
 
 def numeric_instance(

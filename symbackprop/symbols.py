@@ -350,6 +350,18 @@ class Depends(Expr):
         return Depends(*parts)
 
 
+@dataclass(frozen=True, slots=True)
+class Value(Expr):
+    """A measured number in the place of a quantity."""
+
+    number: float
+
+
+@dataclass(frozen=True, slots=True)
+class Dots(Expr):
+    """Terms left out of a sum of numbers."""
+
+
 ZERO, ONE = Num(Fraction(0)), Num(Fraction(1))
 
 

@@ -17,7 +17,7 @@ from symbackprop.network import Equation, System
 from symbackprop.notation import Notation
 from symbackprop.rules import RULES
 from symbackprop.rules.sums import points
-from symbackprop.symbols import Assign, Call, Expr, Family, Mul, Partial, Ref, Sum, WrittenOut, families, walk, Param
+from symbackprop.symbols import Assign, Call, Expr, Family, Mul, Param, Partial, Ref, Sum, WrittenOut, families, walk
 from symbackprop.verdict import Check
 
 
@@ -40,7 +40,7 @@ class Row:
         why: What is written beside it.
         condition: Where it holds, if not everywhere.
         boxed: Whether it is the answer.
-        values: The same with numbers in, where there are any: (factors as numbers, value).
+        values: The same with numbers in, where there are any, and the value; None for the former where it says no more.
     """
 
     left: Expr | None
@@ -49,7 +49,7 @@ class Row:
     number: int | None = None
     condition: Guard = ()
     boxed: bool = False
-    values: tuple[str, str] | None = None
+    values: tuple[Expr | None, Expr] | None = None
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,18 @@ class Code:
 
 @dataclass(frozen=True)
 class Display:
-    """LaTeX that another tool made (latexify), with plain text for where LaTeX cannot be shown."""
+    """LaTeX that another tool made (latexify), with what it says in pieces for where LaTeX cannot be shown."""
 
     latex: str
-    text: str
+    text: Pieces
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """Pseudocode as LaTeX, and the code it was made from."""
+
+    latex: str
+    code: str
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,7 @@ class Closing:
     good: bool
 
 
-Block: TypeAlias = Rows | Heading | Prose | Table | Code | Display | Closing
+Block: TypeAlias = Rows | Heading | Prose | Table | Code | Display | Algorithm | Closing
 
 
 @dataclass(frozen=True)
@@ -155,7 +163,7 @@ def build_backward(
             write_section(w, record, section, n)
         induction(w, record)
     w.blocks.append(Heading(("As a loop",)))
-    w.blocks.append(Display(loop_latex, loop) if loop_latex else Code(loop))
+    w.blocks.append(Algorithm(loop_latex, loop) if loop_latex else Code(loop))
     if check is not None:
         w.blocks.append(Closing(check.line(), bool(check)))
     return Document(("The backward pass",), tuple(w.blocks), record.system, notation)
@@ -223,8 +231,12 @@ def own_functions(w: Writer, record: Record) -> None:
         f = record.system.function(name)
         if f is None or f.value is None:
             continue
+        z = Param("z")
+        formula: Pieces = (Call(name, (z,)), " = ", f.value(z))
         if f.source:
-            w.blocks.append(Display(f.source, f"{f.text} as defined by its author"))
+            w.blocks.append(Display(f.source, formula))
+        else:
+            w.blocks.append(Prose(formula))
         if f.kink:
             w.blocks.append(Prose((f.kink + ".",)))
 

@@ -10,6 +10,7 @@ from typing import Any
 from symbackprop.derivation import Detail, Record
 from symbackprop.indices import Constraint, Guard, affine
 from symbackprop.render.document import (
+    Algorithm,
     Block,
     Closing,
     Code,
@@ -70,6 +71,14 @@ def inline(pieces: Pieces, p: Printer, math: Callable[[str], str], plain: Callab
     return out
 
 
+def numbers(row: Row, p: Printer) -> str:
+    """The row's numbers: = 2(0.63 - 1) * 0.23 = -0.17."""
+    if row.values is None:
+        return ""
+    written, value = row.values
+    return (f" = {p(written)}" if written is not None else "") + f" = {p(value)}"
+
+
 def row_body(row: Row, p: Printer, equals: str = "=") -> tuple[str, str]:
     left = p(row.left) if row.left is not None else ""
     right = p(row.right)
@@ -109,7 +118,7 @@ def latex_block(b: Block, p: Printer, standalone: bool) -> str:
             return "\\begin{tabular}{llll}\n" + "\n".join([head, *cells]) + "\n\\end{tabular}"
         case Code(text):
             return f"\\begin{{verbatim}}\n{text}\n\\end{{verbatim}}"
-        case Display(source):
+        case Display(source) | Algorithm(source):
             return f"\\[ {source} \\]"
     raise TypeError(type(b).__name__)
 
@@ -124,7 +133,7 @@ def latex_rows(rows: tuple[Row, ...], p: Printer) -> str:
         right = right.strip()
         if row.boxed:
             right = rf"\boxed{{{right}}}"
-        values = rf" = {row.values[0]} = {row.values[1]}" if row.values else ""
+        values = numbers(row, p)
         tag = rf" \tag{{{row.number}}}" if row.number is not None else r" \notag"
         note = rf" && \text{{{why}}}" if why else " &&"
         lines.append(f"{left} &{relation}{right}{values}{condition}{note}{tag}")
@@ -160,7 +169,7 @@ def markdown(d: Document) -> str:
                 parts.append("\n".join(lines))
             case Code(text, language):
                 parts.append(f"```{language}\n{text}\n```")
-            case Display(source):
+            case Display(source) | Algorithm(source):
                 parts.append(f"$$\n{source}\n$$")
     return "\n\n".join(parts) + "\n"
 
@@ -229,7 +238,9 @@ def text_block(b: Block, p: Text, plain: Callable[[str], str], columns: int, asc
         case Code(t):
             yield ""
             yield from ("    " + line for line in t.splitlines())
-        case Display(_, t):
+        case Display(_, pieces):
+            yield "  " + inline(pieces, p, str, plain)
+        case Algorithm(_, t):
             yield ""
             yield from ("    " + plain(line) for line in t.splitlines())
 
@@ -239,8 +250,7 @@ def text_rows(rows: tuple[Row, ...], p: Text, plain: Callable[[str], str], colum
     indent = max([min(width(left), 24) for left, _ in bodies if left], default=0)
     for row, (left, right) in zip(rows, bodies, strict=True):
         body = left + " " * (indent - width(left)) + (" " if left or indent else "") + right
-        if row.values:
-            body += f" = {row.values[0]} = {row.values[1]}"
+        body += numbers(row, p)
         if row.condition:
             body += f"   ({constraints(row.condition, p)})"
         why = inline(row.why, p, str, plain)
@@ -303,7 +313,12 @@ def to_json(record: Record, document: Document, check: Any = None) -> str:
         "cases": [{"case": constraints(g, p), "result": p(e)} for g, e in record.cases],
         "sections": sections,
         "symbols": [
-            {"symbol": p(f.pattern), "family": f.name, "meaning": f.meaning.replace("{", "").replace("}", ""), "role": f.kind}
+            {
+                "symbol": p(f.pattern),
+                "family": f.name,
+                "meaning": f.meaning.replace("{", "").replace("}", ""),
+                "role": f.kind,
+            }
             for f in record.system.families.values()
         ],
         "check": None

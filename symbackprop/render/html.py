@@ -22,6 +22,7 @@ from symbackprop.errors import UnknownNameError, nearest
 from symbackprop.indices import Affine, at_least, equals, satisfiable
 from symbackprop.network import System
 from symbackprop.render.document import (
+    Algorithm,
     Block,
     Closing,
     Code,
@@ -37,6 +38,7 @@ from symbackprop.render.document import (
     symbol_table,
 )
 from symbackprop.render.formats import ROLE_COLOURS, constraints, inline
+from symbackprop.render.formats import numbers as written_numbers
 from symbackprop.render.latex import Latex, WebLatex
 from symbackprop.render.text import Text
 from symbackprop.symbols import Assign, Expr, Mul, Partial, Ref, Sum, Vec, families, walk
@@ -187,8 +189,11 @@ def _block(b: Block, p: Latex, name: str, numbers: frozenset[int], headings: int
             return _table(b, p)
         case Code(text, language):
             return f'<pre class="code"><code class="language-{escape(language)}">{_code(text)}</code></pre>'
-        case Display(source, text):
-            return f'<div class="display" role="img" aria-label="{escape(text)}">{_math(source, display=True)}</div>'
+        case Display(source, pieces):
+            label = inline(pieces, Text(p.system, p.notation), str, str)
+            return f'<div class="display" role="img" aria-label="{escape(label)}">{_math(source, display=True)}</div>'
+        case Algorithm(source, code):
+            return f'<div class="display" role="img" aria-label="{escape(code)}">{_math(source, display=True)}</div>'
     raise TypeError(type(b).__name__)
 
 
@@ -199,7 +204,7 @@ def _row(row: Row, p: Latex, name: str, numbers: frozenset[int], diagram: Diagra
     if isinstance(row.right, Assign):
         left, sign, body = row.right.target, p.arrow(), row.right.value
     right = _math(f"{sign} {replace(p, roles=False)(body)}", display=True, marked=f"{sign} {p(body)}")
-    values = _math(f"= {row.values[0]} = {row.values[1]}", display=True, classes="values") if row.values else ""
+    values = _math(written_numbers(row, p), display=True, classes="values") if row.values else ""
     condition = f' <span class="cond">({_math(constraints(row.condition, p))})</span>' if row.condition else ""
     anchor = f' id="{name}-{row.number}"' if row.number is not None else ""
     marks = "".join(

@@ -25,6 +25,7 @@ from symbackprop.symbols import (
     Delta,
     Depends,
     Div,
+    Dots,
     Expr,
     Mul,
     Num,
@@ -36,12 +37,18 @@ from symbackprop.symbols import (
     Size,
     Sum,
     Summand,
+    Value,
     Vec,
     Where,
     WrittenOut,
 )
 
 ADD, MUL, POW, ATOM = 1, 2, 3, 4
+
+
+def short(x: float) -> str:
+    """Four significant digits, as a person would write them down."""
+    return f"{x:.4g}"
 
 
 @dataclass(frozen=True)
@@ -115,6 +122,11 @@ class Printer(ABC):
         match e:
             case Num(v):
                 return self.number(v), (ATOM if v.denominator == 1 and v >= 0 else MUL if v >= 0 else ADD)
+            case Value(x):
+                text = short(x)
+                return text.replace("-", self.minus()), ATOM if x >= 0 else ADD
+            case Dots():
+                return self.dots(), ADD
             case Param(name):
                 return self.letter("\\" + name if name in ("eta", "pi") else name), ATOM
             case Size(axis):
@@ -278,7 +290,7 @@ class Printer(ABC):
     def signed(self, e: Expr) -> bool:
         """Whether it begins with a minus sign, so that it needs brackets behind another factor."""
         match e:
-            case Num(v):
+            case Num(v) | Value(v):
                 return v < 0
             case Mul():
                 return self.signed(self.ordered(e)[0][0])
