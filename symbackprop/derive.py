@@ -129,8 +129,7 @@ def local(subject: Partial, context: Context) -> Line:
         return line
     line.steps[-1] = replace(line.steps[-1], note=renamed(subject, context))
     for path, part in walk(line.current):
-        if isinstance(part, D) and isinstance(part.body, Sum):
-            line.apply("the sum written out", path, Detail.LECTURE)
+        if isinstance(part, D) and line.apply("the sum written out", path, Detail.LECTURE):
             break
     differentiate(line)
     line.simplify(("arithmetic", "delta picks one term", "equal indices", "look up the activation", "split the sum"))
@@ -163,7 +162,7 @@ def renamed(subject: Partial, context: Context) -> str:
     taken = names(subject)
     old = [p.index for _, p in walk(equation.rhs) if isinstance(p, Sum)]
     new = [p.index for _, p in walk(apart(equation.rhs, taken)) if isinstance(p, Sum)]
-    changed = [f"{a} renamed {b}" for a, b in zip(old, new, strict=True) if a != b]
+    changed = [f"{{{a}}} renamed {{{b}}}" for a, b in zip(old, new, strict=True) if a != b]
     return "summed index " + ", ".join(changed) if changed else ""
 
 

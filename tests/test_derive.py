@@ -284,7 +284,7 @@ def test_nielsen_with_the_quadratic_cost() -> None:
     assert result(proved("nielsen", "delta_j^L")) == plain(r"(a^L_j - y_j) \sigma'(z^L_j)")
 
 
-@pytest.mark.parametrize("model", ["deeplizard", "3b1b", "nielsen"])
+@pytest.mark.parametrize("model", ["nielsen", "nielsen-general"])
 def test_whole_backward_pass_is_proved(model: str) -> None:
     b = load(model).backward()
     assert b.check().verdict == "proved"

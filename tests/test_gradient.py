@@ -611,10 +611,10 @@ def test_bad_out():
 
 def test_what_cannot_be_compiled():
     system = dense_system([3, 4, 2])
-    with pytest.raises(ModelError, match='g is generic.*activation="sigmoid"'):
+    with pytest.raises(ModelError, match=r'g is generic.*activation="sigmoid"'):
         compile_gradient(system, adjoints(system))
     system = dense_system([3, 4, 2], activation="tanh", loss="generic")
-    with pytest.raises(ModelError, match='C is generic|no equation|gradient by|loss="sum_squares"'):
+    with pytest.raises(ModelError, match=r'C is generic.*loss="sum_squares"'):
         compile_gradient(system, adjoints(system)).value_and_grad(*data([3, 4, 2], 5, bias=False))
     system = dense_system([3, 4, 2], activation="tanh")
     with pytest.raises(UnknownFamilyError, match="wrt: 'v'"):

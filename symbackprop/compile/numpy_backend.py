@@ -624,6 +624,10 @@ def emit(program: Program, describe: Callable[[str], str] | None = None) -> Emit
         if s.note:
             lines[0] = f"{lines[0]:<44}  # {describe(s.note) if describe is not None else s.note}"
         body += lines
+    # Results in the order of their families and layers, whatever the order in which they are computed.
+    family_order = {f: n for n, f in enumerate(dict.fromkeys(k[0] for k, _ in outputs))}
+    order = sorted(range(len(outputs)), key=lambda n: (family_order[outputs[n][0][0]], outputs[n][0][1]))
+    outputs, names = [outputs[n] for n in order], [names[n] for n in order]
     arrays = [*(i.name for i in program.inputs), *(readable[n] for n in names)]
     taken = [*buffers, *e.consts.values(), *(f"mask_{n}" for n in e.masks), *e.ones.values(), *e.paths]
     caller = frozenset(arrays)

@@ -236,7 +236,7 @@ def own_functions(w: Writer, record: Record) -> None:
         if f.source:
             w.blocks.append(Display(f.source, formula))
         else:
-            w.blocks.append(Prose(formula))
+            w.blocks.append(Rows((Row(Call(name, (z,)), f.value(z), ("the function",)),)))
         if f.kink:
             w.blocks.append(Prose((f.kink + ".",)))
 
@@ -299,7 +299,7 @@ def reason(w: Writer, record: Record, section: Section, step: Step, hidden: list
         if equation:
             pieces.append(f", ({equation})")
         if step.note:
-            pieces.append(f"; {step.note}")
+            pieces += ["; ", *worded(step.note)]
     if names:
         pieces.append(("; " if pieces else "") + ", ".join(names))
     if numbers or any(s.rule == "substitute" for s in (*hidden, step)):

@@ -59,6 +59,9 @@ class Latex(Printer):
                 out += rf" \cdot {text}" if text.isdigit() else rf"\, {text}"
         return out
 
+    def dotted(self, factors: list[str]) -> str:
+        return r" \cdot ".join(factors)
+
     def minus(self) -> str:
         return "-"
 

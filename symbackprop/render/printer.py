@@ -77,6 +77,8 @@ class Printer(ABC):
     @abstractmethod
     def times(self, factors: list[tuple[str, bool]]) -> str: ...
     @abstractmethod
+    def dotted(self, factors: list[str]) -> str: ...
+    @abstractmethod
     def minus(self) -> str: ...
     @abstractmethod
     def sigma(self, index: str, low: str, high: str, body: str) -> str: ...
@@ -251,7 +253,8 @@ class Printer(ABC):
     def sum_of(self, terms: tuple[Expr, ...]) -> str:
         out = ""
         for n, t in enumerate(terms):
-            text = self.write(t, MUL, last=n == len(terms) - 1 or isinstance(t, Sum))
+            tight = ADD if isinstance(t, WrittenOut) else MUL
+            text = self.write(t, tight, last=n == len(terms) - 1 or isinstance(t, Sum))
             minus = self.minus()
             if n == 0:
                 out = text
@@ -285,6 +288,8 @@ class Printer(ABC):
                 text = self.bracket(self.write(f, 0))
             tight = isinstance(f, Num) and n == 0 and f.value.denominator == 1
             out.append((self.mark(text, role) if role and self.roles else text, tight))
+        if any(isinstance(f, Value) for f, _ in factors):
+            return self.dotted([text for text, _ in out]), MUL
         return self.times(out), MUL
 
     def signed(self, e: Expr) -> bool:

@@ -61,6 +61,9 @@ class Text(Printer):
             out += factors[n][0] if close else f" · {factors[n][0]}"
         return out
 
+    def dotted(self, factors: list[str]) -> str:
+        return " · ".join(factors)
+
     def minus(self) -> str:
         return "−"
 
@@ -128,6 +131,9 @@ class Ascii(Text):
 
     def times(self, factors: list[tuple[str, bool]]) -> str:
         return super().times(factors).replace(" · ", " * ")
+
+    def dotted(self, factors: list[str]) -> str:
+        return " * ".join(factors)
 
     def minus(self) -> str:
         return "-"

@@ -34,7 +34,7 @@ def points(system: System, s: Sum, wanted: tuple[Affine, ...]) -> tuple[Affine |
     """Which terms of a sum to write: all of a short one, else the first, those wanted, the next and the last."""
     size = system.size(s.axis)
     numbers = [w.value for w in wanted if w.value is not None]
-    if size is not None and size <= 4 and len(numbers) == len(wanted):
+    if size is not None and size <= 4:
         return tuple(affine(i) for i in range(size))
     out: list[Affine | None] = []
     start = [0, 1] if not any(w.name is not None for w in wanted) else [0]
@@ -62,18 +62,26 @@ LAST = affine("#last")
     source="definition of the sum sign",
 )
 def write_out(e: Expr, context: Context) -> Expr | None:
-    """Shows the terms that the variable of differentiation picks out; the value is the sum's."""
-    if isinstance(e, D) and isinstance(e.body, Sum) and e.body.axis.kind == "node":
-        s = e.body
+    """Shows the terms that the variable of differentiation picks out; the value is the sum's.
+
+    Under an operator the sum may stand beside other terms or behind a factor.
+    """
+    if isinstance(e, Sum):
+        return WrittenOut(e, points(context.system, e, ()))
+    if not isinstance(e, D):
+        return None
+    for path, s in walk(e.body):
+        within = all(isinstance(at(e.body, path[:n]), Add | Mul) for n in range(len(path)))
+        if not within or not isinstance(s, Sum) or s.axis.kind != "node":
+            continue
         wanted: list[Affine] = []
         for _, r in walk(s.body):
             if isinstance(r, Ref) and r.family == e.variable.family:
                 for i, u in zip(r.indices, e.variable.indices, strict=True):
                     if i == affine(s.index) and u not in wanted:
                         wanted.append(u)
-        return D(WrittenOut(s, points(context.system, s, tuple(wanted))), e.variable, e.total)
-    if isinstance(e, Sum):
-        return WrittenOut(e, points(context.system, e, ()))
+        if wanted:
+            return D(replace_at(e.body, path, WrittenOut(s, points(context.system, s, tuple(wanted)))), e.variable, e.total)
     return None
 
 
