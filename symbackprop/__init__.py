@@ -2,8 +2,10 @@
 
 >>> from symbackprop import dense
 >>> d = dense().derive("w_12^L")
->>> print(d.text(detail="brief").splitlines()[-3].strip()[:10])
-∂C₀/∂w₁₂⁽ᴸ
+>>> print(d.result)
+2(a₁⁽ᴸ⁾ − y₁) · g′⁽ᴸ⁾(z₁⁽ᴸ⁾) · a₂⁽ᴸ⁻¹⁾
+>>> d.check().verdict
+'proved'
 """
 
 from __future__ import annotations

@@ -211,7 +211,7 @@ def fresh(preferred: str, taken: Iterable[str]) -> str:
     """A name like `preferred` that is not taken: the letter itself, then p, r, s, ... then numbered.
 
     >>> fresh("k", {"j"}), fresh("k", {"j", "k"}), fresh("k", {"k", "p"})
-    ('k', 'p', 'q')
+    ('k', 'p', 'r')
     """
     used = set(taken)
     return next(n for n in letters(preferred) if n not in used)

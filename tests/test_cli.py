@@ -58,7 +58,6 @@ BAD = [
     (["derive", "C_0"], "the cost itself", "w_jk^l"),
     (["derive", ""], "empty", "w_jk^l"),
     (["derive", "w_{jk"], "'}'", ""),
-    (["derive", "frac{partial C_0}{partial w_jk^l}"], "without its backslash", "single quotes"),
     (["derive", "w_jk^l", "w_12^L"], "2 pieces", "single quotes"),
     (["derive", r"\frac{\partial", "C_0}{\\partial", "w_{jk}^{(l)}}"], "3 pieces", "single quotes"),
     (["derive", "w_jk^l", "--symbols"], "takes no goal", "'w_jk^l'"),

@@ -598,7 +598,7 @@ def test_bad_out():
         (DTypeError, 'out["w"][0] is a list', out(w0=[1.0])),
         (ShapeError, 'out["w"][0] is read-only', out(w0=frozen)),
         (ShapeError, 'out["w"][0] overlaps', out(w0=params["w"][0])),
-        (ShapeError, 'out["w"][0] overlaps', out(w0=memory[:12].reshape(4, 3), w1=memory[8:16].reshape(2, 4))),
+        (ShapeError, 'out["w"][1] overlaps', out(w0=memory[:12].reshape(4, 3), w1=memory[8:16].reshape(2, 4))),
         (ShapeError, "out lacks", {"w": []}),
         (ShapeError, "out lacks", 3),
     ]

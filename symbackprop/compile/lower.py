@@ -716,6 +716,7 @@ class Lowerer:
         self.notes: dict[str, tuple[Expr, Expr]] = {}
         self.sizes: dict[str, int] = {}
         self.known_types: dict[Key, tuple[str, ...]] = {}
+        self.references: dict[int, tuple[Expr, list[tuple[Ref, bool]], list[Sum]]] = {}
         self.layer_places = {
             f.name: tuple(n for n, a in enumerate(f.axes) if a.kind == "recursion") for f in system.families.values()
         }
@@ -818,24 +819,32 @@ class Lowerer:
                     break
         return out
 
-    def uses(self, e: Expr, env: dict[str, int]) -> list[tuple[Key, bool]]:
+    def uses(self, e: Expr, env: Env) -> list[tuple[Key, bool]]:
         """The quantities that an expression takes the value of, or the gradient by."""
-        out: list[tuple[Key, bool]] = []
+        found = self.references.get(id(e))
+        if found is None:
+            refs: list[tuple[Ref, bool]] = []
+            sums: list[Sum] = []
 
-        def go(x: Expr, env: dict[str, int]) -> None:
-            match x:
-                case Ref():
-                    out.append((self.key(x, env), False))
-                case Partial(_, Ref() as bottom):
-                    out.append((self.key(bottom, env), True))
-                case Sum(index, axis, body) if axis.kind == "recursion":
-                    for n in self.layers_of(x, env):
-                        go(body, {**env, index: n})
-                case _:
-                    for p in x.parts:
-                        go(p, env)
+            def go(x: Expr) -> None:
+                match x:
+                    case Ref():
+                        refs.append((x, False))
+                    case Partial(_, Ref() as bottom):
+                        refs.append((bottom, True))
+                    case Sum(_, axis) if axis.kind == "recursion":
+                        sums.append(x)
+                    case _:
+                        for p in x.parts:
+                            go(p)
 
-        go(e, env)
+            go(e)
+            found = self.references[id(e)] = (e, refs, sums)  # holding `e`, whose id is the key
+        _, refs, sums = found
+        out = [(self.key(r, env), adjoint) for r, adjoint in refs]
+        for s in sums:
+            for n in self.layers_of(s, env):
+                out += self.uses(s.body, {**env, s.index: n})
         return out
 
     def key(self, ref: Ref, env: Mapping[str, int | str]) -> Key:
@@ -1144,11 +1153,20 @@ class Lowerer:
 
 def _renamed(i: Instruction, to: Mapping[str, str]) -> Instruction:
     name = to.get(i.name, i.name)
-    if isinstance(i, Input | Constant):
-        return replace(i, name=name)
-    if isinstance(i, Contract | Map):
-        return replace(i, name=name, operands=tuple(Operand(to.get(o.name, o.name), o.labels) for o in i.operands))
-    return replace(i, name=name, operand=Operand(to.get(i.operand.name, i.operand.name), i.operand.labels))
+
+    def own(o: Operand) -> Operand:
+        return Operand(to[o.name], o.labels) if o.name in to else o
+
+    match i:
+        case Contract(_, operands, labels):
+            return Contract(name, tuple([own(o) for o in operands]), labels)
+        case Map(_, formula, operands, labels):
+            return Map(name, formula, tuple([own(o) for o in operands]), labels)
+        case Reduce(_, kind, operand, labels):
+            return Reduce(name, kind, own(operand), labels)
+        case View(_, operand, fixed, labels):
+            return View(name, own(operand), fixed, labels)
+    return replace(i, name=name) if name != i.name else i
 
 
 def _pattern(types: tuple[str, ...]) -> tuple[str, ...]:
