@@ -80,7 +80,7 @@ def test_how_an_index_is_written() -> None:
     assert (l.name, (l + 1).name, affine(3).value, l.value, (2 * l).name) == ("l", None, 3, None, None)
 
 
-@settings(max_examples=300)
+@settings(max_examples=80, deadline=None)
 @given(guards(differences))
 def test_satisfiable_is_exact_for_differences(guard: tuple[Constraint, ...]) -> None:
     """Layers and times are compared by differences; a solution of at most four of them lies in the small range."""
@@ -88,14 +88,14 @@ def test_satisfiable_is_exact_for_differences(guard: tuple[Constraint, ...]) -> 
     assert satisfiable(guard) == shifted
 
 
-@settings(max_examples=300)
+@settings(max_examples=150, deadline=None)
 @given(guards(affines))
 def test_satisfiable_never_denies_a_solution(guard: tuple[Constraint, ...]) -> None:
     if solutions(guard):
         assert satisfiable(guard)
 
 
-@settings(max_examples=200)
+@settings(max_examples=120, deadline=None)
 @given(guards(affines), st.builds(Constraint, affines, st.booleans()))
 def test_what_is_implied_holds_at_every_solution(guard: tuple[Constraint, ...], goal: Constraint) -> None:
     found = solutions(guard)

@@ -35,8 +35,13 @@ ROLE_COLOURS = {"upstream": "B5441F", "slope": "2E7D32", "incoming": "1F5FA8"}
 PREAMBLE = (
     "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\usepackage{amsmath}\n\\usepackage{amssymb}\n\\usepackage{xcolor}\n"
     + "".join(f"\\definecolor{{{r}}}{{HTML}}{{{c}}}\n" for r, c in ROLE_COLOURS.items())
-    + "\\setlength{\\parindent}{0pt}\n\\setlength{\\parskip}{6pt}\n\\allowdisplaybreaks\n"
+    + "\\setlength{\\textwidth}{16.5cm}\n\\setlength{\\oddsidemargin}{-0.3cm}\n\\setlength{\\evensidemargin}{-0.3cm}\n"
+    "\\setlength{\\textheight}{23cm}\n\\setlength{\\topmargin}{-1cm}\n"
+    "\\setlength{\\parindent}{0pt}\n\\setlength{\\parskip}{6pt}\n\\allowdisplaybreaks\n"
 )
+
+LINE = 56
+"""Letters of a formula, as the terminal shows it, that leave room for a rule beside it on a page."""
 
 ESCAPES = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "−": "$-$", "≤": r"$\le$", "≥": r"$\ge$", "Σ": r"$\Sigma$", "⋯": r"$\cdots$", "√": r"$\sqrt{}$", "′": r"$'$"}  # fmt: skip
 
@@ -125,6 +130,9 @@ def latex_block(b: Block, p: Printer, standalone: bool) -> str:
 
 def latex_rows(rows: tuple[Row, ...], p: Printer) -> str:
     lines = []
+    # One wide formula would push the column of rules off the page, so they go under their formulas.
+    plain = Text(p.system, p.notation)
+    under = any(sum(map(width, row_body(row, plain))) + 2 * bool(row.condition) * 8 > LINE for row in rows)
     for row in rows:
         left, right = row_body(row, p, "")
         condition = rf" \qquad ({constraints(row.condition, p)})" if row.condition else ""
@@ -135,8 +143,13 @@ def latex_rows(rows: tuple[Row, ...], p: Printer) -> str:
             right = rf"\boxed{{{right}}}"
         values = numbers(row, p)
         tag = rf" \tag{{{row.number}}}" if row.number is not None else r" \notag"
-        note = rf" && \text{{{why}}}" if why else " &&"
-        lines.append(f"{left} &{relation}{right}{values}{condition}{note}{tag}")
+        if under:
+            lines.append(f"{left} &{relation}{right}{values}{condition}{tag}")
+            if why:
+                lines.append(rf"&\quad \text{{{why}}} \notag")
+        else:
+            note = rf" && \text{{{why}}}" if why else " &&"
+            lines.append(f"{left} &{relation}{right}{values}{condition}{note}{tag}")
     return "\\begin{align}\n  " + " \\\\\n  ".join(lines) + "\n\\end{align}"
 
 
