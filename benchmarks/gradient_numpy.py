@@ -18,6 +18,7 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
 import argparse  # noqa: E402 - the number of threads is read when NumPy is imported
+import itertools  # noqa: E402
 import statistics  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
@@ -56,7 +57,7 @@ def handwritten(params: list[tuple[Any, Any]], x: Any, y: Any) -> list[tuple[Any
 
 def data(sizes: tuple[int, ...], batch: int, dtype: str) -> tuple[dict[str, list[Any]], Any, Any]:
     rng = np.random.default_rng(0)
-    pairs = list(zip(sizes, sizes[1:], strict=False))
+    pairs = list(itertools.pairwise(sizes))
     params = {
         "w": [(rng.standard_normal((o, i)) / i**0.5).astype(dtype) for i, o in pairs],
         "b": [(rng.standard_normal(o) * 0.1).astype(dtype) for _, o in pairs],

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from symbackprop.errors import GoalError, ModelError, UnknownNameError, nearest
 from symbackprop.models import find_model
 from symbackprop.notation import Notation, find_notation
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from symbackprop.render.document import Document
     from symbackprop.symbols import Expr, Partial
     from symbackprop.verdict import Check
-
-FORMATS = {".html": "html", ".htm": "html", ".tex": "latex", ".md": "markdown", ".json": "json", ".txt": "text"}
 
 
 def dense(
@@ -212,10 +209,6 @@ class Network:
         """
         from symbackprop.compile import compile_gradient
 
-        if backend == "auto":
-            backend = "numpy"
-        if backend != "numpy":
-            raise UnknownNameError(f"no backend is called {backend!r}{nearest(str(backend), ['numpy', 'auto'])}")
         return compile_gradient(
             self.system, self._adjoints, backend=backend, wrt=wrt, of=of, given=tuple(given), describe=self.describe
         )
@@ -306,26 +299,21 @@ class Rendered:
             OutputError: The file cannot be written.
             UnknownNameError: An ending that names no format.
         """
-        from symbackprop.output import write_file
+        from symbackprop.output import format_of_file, write_file
 
-        ending = os.path.splitext(os.fspath(path))[1].lower()
-        if ending not in FORMATS:
-            raise UnknownNameError(
-                f"{os.fspath(path)}: no format is known for {ending or 'a name without ending'!r}{nearest(ending, FORMATS)}"
-            )
-        write_file(path, self.render(FORMATS[ending], detail, notation, standalone=True))
+        form = format_of_file(path)
+        write_file(path, self.render(form.name, detail, notation, standalone=True))
 
     def render(
         self, form: str, detail: str = "lecture", notation: str | Notation | None = None, *, standalone: bool = False
     ) -> str:
-        """By the name of a format: text, latex, markdown, html or json."""
-        if form == "latex":
+        """By the name of a format: text, tex, md, html or json; `standalone` makes a LaTeX document."""
+        from symbackprop.output import find_format
+
+        method = find_format(form).method
+        if method == "latex":
             return self.latex(detail, notation, standalone)
-        if form not in ("text", "markdown", "html", "json"):
-            raise UnknownNameError(
-                f"no format is called {form!r}{nearest(form, ['text', 'latex', 'markdown', 'html', 'json'])}"
-            )
-        return str(getattr(self, form)(detail, notation))
+        return str(getattr(self, method)(detail, notation))
 
     def json(self, detail: str = "lecture", notation: str | Notation | None = None) -> str:
         raise NotImplementedError
@@ -719,4 +707,4 @@ class BackwardPass(Rendered):
         return f"BackwardPass({self.network.label})"
 
 
-__all__ = ["Derivation", "GoalError", "ModelError", "Network", "dense", "load"]
+__all__ = ["Derivation", "Network", "dense", "load"]

@@ -10,7 +10,7 @@ from itertools import product
 from symbackprop.derivation import Record, Section, Step
 from symbackprop.indices import Axis, Guard
 from symbackprop.network import System
-from symbackprop.oracle import CannotEvaluate, Number, Oracle, Sample, transcendental
+from symbackprop.oracle import CannotEvaluate, Number, Oracle, OutOfRange, Sample, transcendental
 from symbackprop.symbols import (
     Assign,
     Call,
@@ -56,10 +56,15 @@ def check_record(record: Record, seed: int = 0) -> Check:
                     equal = oracle.agree(a, b)
                 except CannotEvaluate:
                     continue
+                except OutOfRange as e:
+                    evaluated += 1
+                    left, right = "out of range", str(e)
+                    where = point(oracle, env)
+                    break
                 evaluated += 1
                 if not equal:
                     left, right = show(a), show(b)
-                    where = f"{oracle.sample.describe()}, {', '.join(f'{n} = {v}' for n, v in env.items())}"
+                    where = point(oracle, env)
                     break
             if left:
                 break
@@ -68,7 +73,7 @@ def check_record(record: Record, seed: int = 0) -> Check:
         verdict = "refuted"
     else:
         verdict = "proved" if all(s.verdict == "proved" for s in out) else "undecided"
-    facts = tuple("declared" for _ in record.system.facts) if uses_fact(record) else ()
+    facts = tuple(f.text for f in record.system.facts) if uses_fact(record) else ()
     return Check(
         verdict,  # type: ignore[arg-type]
         tuple(out),
@@ -77,6 +82,11 @@ def check_record(record: Record, seed: int = 0) -> Check:
         samples[0].arithmetic,
         facts,
     )
+
+
+def point(oracle: Oracle, env: dict[str, int]) -> str:
+    """A sample and the values of the free indices, in words."""
+    return f"{oracle.sample.describe()}, {', '.join(f'{n} = {v}' for n, v in env.items())}"
 
 
 def usable(system: System, sample: Sample) -> Oracle:
@@ -122,17 +132,16 @@ def steps_expressions(record: Record) -> list[Expr]:
     return [e for s in record.steps for e in (s.before, s.after)]
 
 
-def largest_node(expressions: Iterable[Expr]) -> int:
-    """The largest node number written anywhere."""
+def largest_node(expressions: Iterable[Expr], system: System) -> int:
+    """The largest node number written anywhere; numbers of layers do not count."""
     out = 0
     for e in expressions:
         for _, p in walk(e):
-            refs: list[Expr] = [p]
-            if isinstance(p, Partial):
-                refs = [p.top, p.bottom]
+            refs: list[Expr] = [p.top, p.bottom] if isinstance(p, Partial) else [p]
             for r in refs:
                 if isinstance(r, Ref):
-                    out = max([out, *(i.value for i in r.indices if i.value is not None)])
+                    pairs = zip(system.family(r.family).axes, r.indices, strict=False)
+                    out = max([out, *(i.value for a, i in pairs if a.kind != "recursion" and i.value is not None)])
                 if isinstance(r, Delta):
                     out = max([out, *(i.value for i in (r.left, r.right) if i.value is not None)])
     return out
@@ -154,15 +163,16 @@ def draw_samples(system: System, expressions: list[Expr], seed: int) -> list[Sam
     """Sample networks on which a slip shows: several depths of at least 3 where depth is free, widths all
     equal and all distinct, none below 1 + the largest node number in play."""
     node = _first_axis(system)
-    least = largest_node(expressions) + 1 if node is None or system.size(node) != 1 else 1
+    least = largest_node(expressions, system) + 1 if node is None or system.size(node) != 1 else 1
     fixed = system.layers.value
     ball = transcendental(system, expressions)
     depths = [fixed] if fixed is not None else sorted({3, 4, depth_needed(expressions) + 1} - {1, 2})
     out: list[Sample] = []
     for n, depth in enumerate(depths):
-        equal = (max(3, least),) * (depth + 1)
-        cycle = (5, 3, 4, 6) if n == 0 else (4, 6, 3, 5, 4)
-        distinct = tuple(max(cycle[i % len(cycle)], least + i % 4) for i in range(depth + 1))
+        narrowest = max(3, least)
+        equal = (narrowest,) * (depth + 1)
+        cycle = (2, 0, 1, 3) if n == 0 else (1, 3, 0, 2)
+        distinct = tuple(narrowest + cycle[i % 4] for i in range(depth + 1))
         if node is not None and all(w == 1 for w in system.widths):
             equal = distinct = (1,) * (depth + 1)
         arithmetic = (

@@ -31,9 +31,6 @@ symbackprop derives, checks and compiles the mathematics of backpropagation. Thr
 `symbackprop COMMAND --help` lists the options; `symbackprop models` the built-in models.
 """
 
-FORMATS = {"text": "text", "tex": "latex", "md": "markdown", "html": "html", "json": "json"}
-ENDINGS = {".html": "html", ".htm": "html", ".tex": "tex", ".md": "md", ".json": "json", ".txt": "text"}
-
 
 class Parser(argparse.ArgumentParser):
     """argparse, with errors on one line."""
@@ -149,12 +146,12 @@ def size(text: str, whole: str) -> int | str:
 
 
 def run_derive(options: argparse.Namespace) -> int:
-    from symbackprop.errors import GoalError, UnknownNameError, nearest
+    from symbackprop.derivation import Detail
+    from symbackprop.errors import GoalError
 
     goal = one_goal(options.goal)
     form = form_of(options)
-    if form not in FORMATS:
-        raise UnknownNameError(f"no format is called {form!r}{nearest(form, FORMATS)}")
+    Detail.named(options.detail)
     net = network(options)
     if options.notation is not None:
         net = net.in_notation(options.notation)
@@ -169,7 +166,7 @@ def run_derive(options: argparse.Namespace) -> int:
         if form == "text":
             result = shown.text(options.detail, ascii=options.ascii or not unicode_output(), columns=columns(options))
         else:
-            result = shown.render(FORMATS[form], options.detail, standalone=options.standalone)
+            result = shown.render(form, options.detail, standalone=options.standalone)
         checked = shown.outcome(net.notation)
     write(result, options.output)
     return {"proved": 0, "refuted": 1, "undecided": 3}[checked]
@@ -189,24 +186,20 @@ def one_goal(words: Sequence[str]) -> str | None:
 
 def form_of(options: argparse.Namespace) -> str:
     """The format asked for, else what the output's ending implies, else text."""
-    if options.format is not None:
-        return str(options.format)
-    if options.output and options.output != "-":
-        ending = os.path.splitext(options.output)[1].lower()
-        if ending and ending not in ENDINGS:
-            from symbackprop.errors import UnknownNameError, nearest
+    from symbackprop.output import find_format, format_of_file
 
-            raise UnknownNameError(f"{options.output}: no format is known for {ending!r}{nearest(ending, ENDINGS)}")
-        if ending:
-            return ENDINGS[ending]
+    if options.format is not None:
+        return find_format(options.format).name
+    if options.output and options.output != "-" and os.path.splitext(options.output)[1]:
+        return format_of_file(options.output).name
     return "text"
 
 
 def run_gradient(options: argparse.Namespace) -> int:
-    from symbackprop.errors import ModelError, UnknownNameError, nearest
+    from symbackprop.compile import find_backend
+    from symbackprop.errors import ModelError
 
-    if options.backend not in ("numpy", "auto"):
-        raise UnknownNameError(f"no backend is called {options.backend!r}{nearest(options.backend, ['numpy', 'auto'])}")
+    find_backend(options.backend)
     net = network(options)
     if not net.system.numeric:
         raise ModelError("a module needs sizes; give them, for example --sizes 784,30,10 --activation sigmoid")

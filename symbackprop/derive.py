@@ -236,7 +236,9 @@ class Deriver:
         self.named = named
         self.keep_names = keep_names
         self.sections: list[Section] = []
-        self.known: dict[Expr, Expr] = {}
+        self.results: list[tuple[Expr, Expr, Guard]] = []
+        """Each result found: the subject, its value, and the range in which that holds."""
+        self.split: tuple[Partial, list[Guard]] | None = None
         self.open: list[Partial] = []
         self.by_layer: set[Partial] = set()
         self.induction: tuple[int, int] | None = None
@@ -317,19 +319,30 @@ class Deriver:
         if line.steps:
             line.show_last(Detail.BRIEF if kind == "goal" else Detail.LECTURE)
             self.sections.append(replace(line.section(kind), case=case))
-            self.known[subject] = line.current
+            self.remember(subject, line.current, context)
         return line.current
+
+    def remember(self, subject: Expr, result: Expr, context: Context) -> None:
+        self.results.append((subject, result, context.assume))
+
+    def known(self, context: Context) -> dict[Expr, Expr]:
+        """The results that hold in the whole range at hand: one for l < L says nothing about l = L."""
+        return {
+            subject: result
+            for subject, result, guard in self.results
+            if all(implies(context.constraints, c) for c in guard if c.expr.names)
+        }
 
     def factor(self, p: Partial, context: Context) -> dict[Expr, Expr]:
         """The section of one local factor, unless it is known already or cannot be resolved."""
-        found = RULES["substitute"].apply(p, context.knowing(self.known))
+        found = RULES["substitute"].apply(p, context.knowing(self.known(context)))
         if found is not None:
             return {p: found}
         line = local(p, context)
         if not line.steps:
             return {}
         self.sections.append(line.section("factor"))
-        self.known[p] = line.current
+        self.remember(p, line.current, context)
         return {p: line.current}
 
     def at_once(self, p: Partial, context: Context) -> bool:
@@ -356,7 +369,7 @@ class Deriver:
     def upstream(self, p: Partial, context: Context) -> Expr | None:
         """Sections for the gradient by a named quantity; None where it has cases or stays as it is."""
         assert isinstance(p.bottom, Ref)
-        found = RULES["substitute"].apply(p, context.knowing(self.known))
+        found = RULES["substitute"].apply(p, context.knowing(self.known(context)))
         if found is not None:
             return found
         general = self.general(p, context)
@@ -376,9 +389,10 @@ class Deriver:
             result = self.gradient(general, context, "upstream")
             if result == general:
                 return None
-            self.known[general] = result
-            return RULES["substitute"].apply(p, context.knowing(self.known))
+            self.remember(general, result, context)
+            return RULES["substitute"].apply(p, context.knowing(self.known(context)))
         self.by_cases(general, context, cells)
+        self.split = self.split or (general, cells)
         return None
 
     def general(self, p: Partial, context: Context) -> Partial:
@@ -426,26 +440,25 @@ class Deriver:
                 elif base is None:
                     base = start
             out[cell] = (here, result)
-            if here != subject:
-                self.known.setdefault(here, result)
+            self.remember(here, result, inner)
         if base is not None and step is not None:
             self.induction = (base, step)
         return out
 
     def result_cases(self, subject: Partial, result: Expr, context: Context) -> tuple[tuple[Guard, Expr], ...]:
         """The result with its upstream gradient written out, for each case that this gradient has."""
-        if self.keep_names or self.induction is None:
+        if self.keep_names or self.split is None:
             return ()
         out: list[tuple[Guard, Expr]] = []
         assert isinstance(subject.bottom, Ref)
-        for place in self.induction:
-            case = self.sections[place].case
-            mapping = solved(case, subject.bottom, self.system, context.assume)
+        for cell in self.split[1]:
+            mapping = solved(cell, subject.bottom, self.system, context.assume)
             here, start = substitute(subject, mapping), substitute(result, mapping)
             inner = replace(
-                context, assume=tuple(c.substitute(mapping) for c in (*context.assume, *case) if _says(c, mapping))
+                context, assume=tuple(c.substitute(mapping) for c in (*context.assume, *cell) if _says(c, mapping))
             )
-            values = {k: v for k, v in self.known.items() if sum_depth(v) <= 1}
+            case = tuple(equals(n, a) for n, a in mapping.items()) or cell
+            values = {k: v for k, v in self.known(inner).items() if sum_depth(v) <= 1}
             line = Line(here, inner.knowing(values), start)
             for path, p in walk(start):
                 if isinstance(p, Partial) and line.apply("substitute", path):
@@ -486,7 +499,6 @@ class Deriver:
             else:
                 break
         if not line.steps:
-            self.known.setdefault(subject, chained)
             return chained
         plain = line.current
         line.simplify(("arithmetic",))
@@ -498,7 +510,7 @@ class Deriver:
         section = line.section("result" if kind == "goal" else kind, case=case)
         level = Detail.BRIEF if kind == "goal" else Detail.LECTURE
         self.sections.append(replace(section, subject=subject, level=level, steps=tuple(line.steps)))
-        self.known[subject] = line.current
+        self.remember(subject, line.current, context)
         return line.current
 
 
@@ -634,7 +646,7 @@ def derive_all(system: System, named: frozenset[str] = frozenset()) -> Record:
         pattern = system.families[name].pattern
         context = Context(system, system.range_of(pattern))
         subject = Partial(cost, pattern)
-        if subject in deriver.known:
+        if any(subject == s for s, _, _ in deriver.results):
             continue
         cells = cases_of(context, pattern, cost, deriver.named)
         if len(cells) > 1:
@@ -754,8 +766,7 @@ def one_step(subject: Partial, context: Context, named: frozenset[str]) -> Expr:
     values: dict[Expr, Expr] = {}
     for p in direct_parts(chained):
         values |= deriver.factor(p, context)
-    deriver.assemble(subject, chained, context, values, (), "upstream")
-    return deriver.known[subject]
+    return deriver.assemble(subject, chained, context, values, (), "upstream")
 
 
 def written_in(found: list[Adjoint], system: System) -> list[Adjoint]:

@@ -49,6 +49,7 @@ class Fact:
 
     lhs: Expr
     rhs: Expr
+    text: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,7 +252,7 @@ def read_fact(text: str, system_families: Mapping[str, Family]) -> Fact:
     family = system_families.get(m[2])
     if family is None or len(family.axes) != 1:
         raise ModelError(f"fact {text!r}: {m[2]} is no family with one index{nearest(m[2], system_families)}")
-    return Fact(Sum(m[1], family.axes[0], family[m[1]]), Num(Fraction(m[4])))
+    return Fact(Sum(m[1], family.axes[0], family[m[1]]), Num(Fraction(m[4])), " ".join(text.split()))
 
 
 def dense_system(

@@ -58,6 +58,10 @@ class CannotEvaluate(Exception):
     """A sample falls on a point where an expression has no value; another sample is drawn."""
 
 
+class OutOfRange(Exception):
+    """A quantity that the network does not have: a layer above L, a node outside its axis."""
+
+
 class Dual:
     """v + d*e with e*e = 0."""
 
@@ -271,7 +275,12 @@ class Oracle:
                 family = self.system.families[e.lhs.family]
                 if [a.kind for a in family.axes][:1] != ["recursion"]:
                     continue
-                widths = [range(self.width(family.axis(n, (Affine((), layer), *map(_name, family.indices[1:]))), self.standing)) for n in range(1, len(family.axes))]
+                widths = [
+                    range(
+                        self.width(family.axis(n, (Affine((), layer), *map(_name, family.indices[1:]))), self.standing)
+                    )
+                    for n in range(1, len(family.axes))
+                ]
                 for nodes in product(*widths):
                     if self.equation(e.lhs.family, (layer, *nodes)) is not None:
                         self.look(e.lhs.family, (layer, *nodes))
@@ -319,7 +328,7 @@ class Oracle:
         if kind == "target" and self.intervals is not None:
             return self.number(Fraction(r.randint(1, 30), 97))
         if kind == "derived" or kind == "cost":
-            raise CannotEvaluate(f"no equation for {family}{list(indices)}")
+            raise OutOfRange(f"there is no {family}{list(indices)}")
         return self.number(self.rational(r))
 
     def width(self, axis: Axis, env: Mapping[str, int]) -> int:
@@ -327,7 +336,10 @@ class Oracle:
             return self.sample.samples
         if axis.at is None:
             return self.draw("size", axis.label).randint(3, 5)
-        return self.sample.widths[axis.at.evaluate(env)]
+        layer = axis.at.evaluate(env)
+        if not 0 <= layer < len(self.sample.widths):
+            raise OutOfRange(f"there is no layer {layer}")
+        return self.sample.widths[layer]
 
     def partial(self, top: str, above: tuple[int, ...], bottom: str, below: tuple[int, ...]) -> Number:
         """d(top)/d(bottom): a dual number put in place of `bottom`, everything downstream computed anew."""

@@ -4,8 +4,61 @@ from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import dataclass
 
-from symbackprop.errors import OutputError
+from symbackprop.errors import OutputError, UnknownNameError, nearest
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way to render: how it is asked for, the method of `Rendered` that makes it, the file endings that mean it."""
+
+    name: str
+    method: str
+    endings: tuple[str, ...]
+
+
+FORMATS: dict[str, Format] = {
+    f.name: f
+    for f in (
+        Format("text", "text", (".txt",)),
+        Format("tex", "latex", (".tex",)),
+        Format("md", "markdown", (".md",)),
+        Format("html", "html", (".html", ".htm")),
+        Format("json", "json", (".json",)),
+    )
+}
+
+
+def find_format(name: str) -> Format:
+    """A format by name.
+
+    Raises:
+        UnknownNameError: There is none of that name.
+    """
+    if name not in FORMATS:
+        raise UnknownNameError(f"no format is called {name!r}{nearest(name, FORMATS)}")
+    return FORMATS[name]
+
+
+def format_of_file(path: str | os.PathLike[str]) -> Format:
+    """The format that a file's ending means.
+
+    >>> format_of_file("w12.html").name
+    'html'
+
+    Raises:
+        UnknownNameError: The ending means none.
+    """
+    name = os.fspath(path)
+    ending = os.path.splitext(name)[1].lower()
+    for f in FORMATS.values():
+        if ending in f.endings:
+            return f
+    known = [e for f in FORMATS.values() for e in f.endings]
+    raise UnknownNameError(
+        f"{name}: no format is known for {ending or 'a name without ending'!r}{nearest(ending, known)}"
+    )
 
 
 def write_file(path: str | os.PathLike[str], text: str) -> None:

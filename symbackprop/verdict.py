@@ -78,5 +78,6 @@ class Check:
             return "Not checked: no sample network could be evaluated"
         return (
             f"Checked: {len(self.steps)} steps re-applied by their rules; both sides equal at {self.points} points "
-            f"of {len(self.samples)} sample networks ({'; '.join(self.samples)}) in {self.arithmetic}, seed {self.seed}."
+            f"of {len(self.samples)} sample networks ({'; '.join(self.samples)}) in {self.arithmetic}, seed {self.seed}"
+            + (f"; assuming {' and '.join(self.facts)}." if self.facts else ".")
         )

@@ -32,7 +32,11 @@ def axes_of(e: Expr, system: System) -> dict[str, Axis]:
     out: dict[str, Axis] = {}
     inside = bound(e)
     for _, p in walk(e):
-        refs = [r for r in (p, getattr(p, "top", None), getattr(p, "bottom", None), getattr(p, "variable", None)) if isinstance(r, Ref)]
+        refs = [
+            r
+            for r in (p, getattr(p, "top", None), getattr(p, "bottom", None), getattr(p, "variable", None))
+            if isinstance(r, Ref)
+        ]
         pairs = [(a, i) for r in refs for a, i in zip(system.axes(r), r.indices, strict=True)]
         if isinstance(p, Delta):
             pairs += [(p.axis, p.left), (p.axis, p.right)]
@@ -53,7 +57,14 @@ def widths_for(system: System) -> Iterator[tuple[int, ...]]:
 
 
 def assert_equal_on_samples(
-    before: Expr, after: Expr, system: System, assume: Guard = (), *, points: int = 8, seeds: Sequence[int] = (0,), least: int = 3
+    before: Expr,
+    after: Expr,
+    system: System,
+    assume: Guard = (),
+    *,
+    points: int = 8,
+    seeds: Sequence[int] = (0,),
+    least: int = 3,
 ) -> None:
     """Both sides have the same value at points of sample networks, for free indices that satisfy `assume`.
 

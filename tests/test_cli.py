@@ -79,7 +79,12 @@ BAD = [
 
 @pytest.mark.parametrize(("arguments", "found", "fits"), BAD, ids=[" ".join(a) for a, *_ in BAD])
 def test_bad_input_gets_one_line_and_status_2(
-    arguments: list[str], found: str, fits: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str],
+    found: str,
+    fits: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
@@ -142,7 +147,11 @@ def test_bad_arguments_are_refused_on_one_line(build, found: str) -> None:  # ty
 
 def arrays(dtype: object = float) -> tuple[dict[str, list[np.ndarray]], np.ndarray, np.ndarray]:
     r = np.random.default_rng(0)
-    return {"w": [r.normal(size=(4, 3)).astype(dtype), r.normal(size=(2, 4)).astype(dtype)]}, r.normal(size=3).astype(dtype), r.normal(size=2).astype(dtype)  # type: ignore[arg-type]
+    return (
+        {"w": [r.normal(size=(4, 3)).astype(dtype), r.normal(size=(2, 4)).astype(dtype)]},
+        r.normal(size=3).astype(dtype),
+        r.normal(size=2).astype(dtype),
+    )  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -177,9 +186,17 @@ def test_results_go_to_standard_output_and_nothing_to_standard_error() -> None:
 
 @pytest.mark.parametrize(
     ("name", "begins"),
-    [("d.tex", r"\documentclass"), ("d.html", "<!DOCTYPE html>"), ("d.md", "#"), ("d.json", "{"), ("d.txt", "Derivation")],
+    [
+        ("d.tex", r"\documentclass"),
+        ("d.html", "<!DOCTYPE html>"),
+        ("d.md", "#"),
+        ("d.json", "{"),
+        ("d.txt", "Derivation"),
+    ],
 )
-def test_the_ending_of_the_output_implies_its_format(name: str, begins: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_ending_of_the_output_implies_its_format(
+    name: str, begins: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / name
     arguments = ["-s"] if name == "d.tex" else []
     assert main(["derive", "w_12^L", "--detail", "brief", *arguments, "-o", str(path)]) == 0
@@ -224,7 +241,9 @@ def test_ascii_where_the_terminal_cannot_show_unicode() -> None:
     assert "dC_0/dw_12^(L) = " in text and "2(a_1^(L) - y_1) * g'^(L)(z_1^(L)) * a_2^(L-1)" in text
 
 
-@pytest.mark.parametrize("command", [["derive", "--ascii"], ["derive", "--ascii", "--symbols"], ["model", "nielsen", "--ascii"]], ids=str)
+@pytest.mark.parametrize(
+    "command", [["derive", "--ascii"], ["derive", "--ascii", "--symbols"], ["model", "nielsen", "--ascii"]], ids=str
+)
 def test_ascii_is_ascii(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(command) == 0
     assert capsys.readouterr().out.isascii()
@@ -246,10 +265,14 @@ def test_a_closed_pipe_is_no_error() -> None:
     assert writer.stderr == b"" and writer.returncode == 0
 
 
-def test_without_arguments_three_examples_that_run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_arguments_three_examples_that_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert main([]) == 0
-    examples = [line.split("  ")[1].split() for line in capsys.readouterr().out.splitlines() if line.startswith("  symbackprop")]
+    examples = [
+        line.split("  ")[1].split() for line in capsys.readouterr().out.splitlines() if line.startswith("  symbackprop")
+    ]
     assert len(examples) == 3
     for words in examples:
         assert main(words[1:]) == 0, words
@@ -272,7 +295,9 @@ def test_every_format_in_every_detail(detail: str, form: str, capsys: pytest.Cap
     assert "Checked" in (out := capsys.readouterr().out) or "proved" in out
 
 
-def test_status_is_1_where_a_check_refutes_and_3_where_it_is_left_open(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_is_1_where_a_check_refutes_and_3_where_it_is_left_open(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from symbackprop.api import Derivation
 
     for verdict, status in (("refuted", 1), ("undecided", 3), ("proved", 0)):
@@ -311,13 +336,31 @@ def test_building_a_network_imports_no_sympy() -> None:
 
 
 def test_a_rational_derivation_imports_no_sympy() -> None:
-    assert imported("from symbackprop import dense\nassert dense().derive('w_12^L').check()", "sympy", "numpy", "latexify") == []
+    assert (
+        imported("from symbackprop import dense\nassert dense().derive('w_12^L').check()", "sympy", "numpy", "latexify")
+        == []
+    )
 
 
 def test_the_help_names_every_option_of_the_contract(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["derive", "--help"]) == 0
     text = capsys.readouterr().out
-    for option in ("--symbols", "--backward", "--update", "--notation", "--detail", "--format", "-s", "-o", "--model", "--sizes", "--activation", "--loss", "--bias", "--no-bias"):
+    for option in (
+        "--symbols",
+        "--backward",
+        "--update",
+        "--notation",
+        "--detail",
+        "--format",
+        "-s",
+        "-o",
+        "--model",
+        "--sizes",
+        "--activation",
+        "--loss",
+        "--bias",
+        "--no-bias",
+    ):
         assert option in text
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"symbackprop {symbackprop.__version__}\n"

@@ -145,9 +145,7 @@ def test_part_5_a_weight_of_the_layer_before() -> None:
 
 def test_a_general_layer_is_closed_by_induction() -> None:
     d = proved("deeplizard", None)
-    assert result(d) == plain(
-        r"\frac{\partial C_0}{\partial a_j^{(l)}} g'^{(l)}(z_j^{(l)}) a_k^{(l-1)}"
-    )
+    assert result(d) == plain(r"\frac{\partial C_0}{\partial a_j^{(l)}} g'^{(l)}(z_j^{(l)}) a_k^{(l-1)}")
     assert_in_order(
         d,
         [
@@ -304,7 +302,10 @@ def test_softmax_cross_entropy_uses_its_fact_and_says_so() -> None:
 
 def test_softmax_cross_entropy_without_the_fact_ends_in_what_is_true_without_it() -> None:
     d = proved("dense", "z_j^L", ("loss", "softmax_cross_entropy"), ("activation", "sigmoid"), ("facts", ()))
-    assert result(d) in (plain(r"a_j^{(L)} \sum_{r=0}^{n-1} y_r - y_j"), plain(r"(a_j^{(L)} \sum_{r=0}^{n-1} y_r) - y_j"))
+    assert result(d) in (
+        plain(r"a_j^{(L)} \sum_{r=0}^{n-1} y_r - y_j"),
+        plain(r"(a_j^{(L)} \sum_{r=0}^{n-1} y_r) - y_j"),
+    )
     assert "declared fact" not in [s.rule for s in d.steps]
     assert not d.check().facts
 
@@ -334,7 +335,8 @@ def test_every_cost_is_proved(loss: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "activation", ["identity", "same", "tanh", "relu", "leaky_relu", "elu", "softplus", "silu", "gelu", "gelu_tanh", "softmax"]
+    "activation",
+    ["identity", "same", "tanh", "relu", "leaky_relu", "elu", "softplus", "silu", "gelu", "gelu_tanh", "softmax"],
 )
 def test_every_activation_is_proved(activation: str) -> None:
     proved("dense", "z_j^L", ("activation", activation))
@@ -386,7 +388,9 @@ def test_latex_of_the_backward_pass_grows_linearly_with_distinct_layers() -> Non
     def length(depth: int) -> int:
         names = ["tanh", "sigmoid", "softplus", "silu"]
         net = dense([2 + i % 3 for i in range(depth + 1)], activation=[names[i % 4] for i in range(depth)])
-        return sum(len(net.derive(f"z_j^{i}").result.latex()) for i in range(depth, depth - 3, -1)) + len(str(adjoints(net.system)))
+        return sum(len(net.derive(f"z_j^{i}").result.latex()) for i in range(depth, depth - 3, -1)) + len(
+            str(adjoints(net.system))
+        )
 
     one, two, four = length(8), length(16), length(32)
     assert 0.6 <= two / one <= 2.6 and 0.6 <= four / two <= 2.6
@@ -449,17 +453,18 @@ def values(record: Record) -> list[str]:
 def residual(layers: int | None) -> System:
     net = one_width(dense_system(layers=layers))
     a = net.families["a"]
-    return changed(
-        net, "a", lambda e: [replace(e, rhs=e.rhs + a[l - 1, "j"]) if isinstance(e.rhs, Call) else e]
-    )
+    return changed(net, "a", lambda e: [replace(e, rhs=e.rhs + a[l - 1, "j"]) if isinstance(e.rhs, Call) else e])
 
 
 @pytest.mark.parametrize("layers", [None, 2, 3])
 def test_residual_connection_has_both_paths(layers: int | None) -> None:
-    record, _ = derived(residual(layers), dense_system().families["a"][affine("L") - 1 if layers is None else layers - 1, "j"])
+    record, _ = derived(
+        residual(layers), dense_system().families["a"][affine("L") - 1 if layers is None else layers - 1, "j"]
+    )
     top = "ᴸ" if layers is None else "⁰¹²³"[layers]
     assert any(
-        v.endswith(f"Σₚ₌₀ⁿ⁻¹ 2(aₚ⁽{top}⁾ − yₚ) · g′⁽{top}⁾(zₚ⁽{top}⁾) · wₚⱼ⁽{top}⁾ + 2(aⱼ⁽{top}⁾ − yⱼ)") for v in values(record)
+        v.endswith(f"Σₚ₌₀ⁿ⁻¹ 2(aₚ⁽{top}⁾ − yₚ) · g′⁽{top}⁾(zₚ⁽{top}⁾) · wₚⱼ⁽{top}⁾ + 2(aⱼ⁽{top}⁾ − yⱼ)")
+        for v in values(record)
     ), values(record)
 
 
@@ -503,7 +508,14 @@ def test_tied_weights_of_an_autoencoder() -> None:
 def diamond() -> System:
     families = {
         n: Family(n, ("j",), (ONE,), kind)  # type: ignore[arg-type]
-        for n, kind in (("w", "parameter"), ("u", "derived"), ("p", "derived"), ("q", "derived"), ("x", "input"), ("y", "target"))
+        for n, kind in (
+            ("w", "parameter"),
+            ("u", "derived"),
+            ("p", "derived"),
+            ("q", "derived"),
+            ("x", "input"),
+            ("y", "target"),
+        )
     }
     families["C_0"] = Family("C_0", (), (), "cost")
     u, p, q, w, x, y = (families[n] for n in "upqwxy")

@@ -183,10 +183,13 @@ def by_hand(params, x, y):
     return grads
 
 
-def test_against_numpy_by_hand():
-    params, x, y = data([20, 30, 10, 5], 16)
-    f = gradient_of([20, 30, 10, 5], activation="sigmoid")
-    assert error(flat(f(params, x, y)), flat(by_hand(params, x, y))) < 1e-12
+@pytest.mark.parametrize("sizes", [[20, 30, 10, 5], [500, 450, 2]], ids=str)
+def test_against_numpy_by_hand(sizes):
+    f = gradient_of(sizes, activation="sigmoid")
+    for m in (1, 16):
+        params, x, y = data(sizes, m)
+        params["w"][0] /= 10
+        assert error(flat(f(params, x, y)), flat(by_hand(params, x, y))) < 1e-12
 
 
 def test_the_comparison_itself_refuses_a_planted_error():

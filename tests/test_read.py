@@ -69,10 +69,32 @@ SPELLINGS: list[tuple[Ref, list[str]]] = [
             "wⱼₖˡ",
         ],
     ),
-    (W12, ["w_12^L", r"w_{12}^{(L)}", "w_{1,2}^L", "w_1,2^L", "w_{1 2}^{ ( L ) }", "dC0/dw_12^L", "∂C₀/∂w₁₂⁽ᴸ⁾", "w^{(L)}_{12}"]),
+    (
+        W12,
+        [
+            "w_12^L",
+            r"w_{12}^{(L)}",
+            "w_{1,2}^L",
+            "w_1,2^L",
+            "w_{1 2}^{ ( L ) }",
+            "dC0/dw_12^L",
+            "∂C₀/∂w₁₂⁽ᴸ⁾",
+            "w^{(L)}_{12}",
+        ],
+    ),
     (ref("w", L, 10, 3), ["w_{10,3}^L", r"w_{10,3}^{(L)}"]),
     (ref("w", L, "j", 2), ["w_j2^L", "w_{j2}^L", "w_{j,2}^{(L)}"]),
-    (ref("a", L - 1, 2), ["a_2^{L-1}", "a_2^(L-1)", "a_2^{(L-1)}", "a_{2}^{L - 1}", "∂C₀/∂a₂⁽ᴸ⁻¹⁾", r"\frac{\partial C_0}{\partial a_2^{(L-1)}}"]),
+    (
+        ref("a", L - 1, 2),
+        [
+            "a_2^{L-1}",
+            "a_2^(L-1)",
+            "a_2^{(L-1)}",
+            "a_{2}^{L - 1}",
+            "∂C₀/∂a₂⁽ᴸ⁻¹⁾",
+            r"\frac{\partial C_0}{\partial a_2^{(L-1)}}",
+        ],
+    ),
     (ref("z", l, "j"), ["z_j^l", r"\delta_j^{(l)}", "delta_j^l", "δ_j^l", "δⱼˡ", r"\delta^l_j", "z"]),
     (ref("b", l, "j"), ["b_j^l", "b", "∂C₀/∂bⱼ⁽ˡ⁾"]),
     (ref("x", "k"), ["x_k", "dC0/dx_k", "xₖ"]),
@@ -81,7 +103,9 @@ SPELLINGS: list[tuple[Ref, list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("wanted", "text"), [(r, t) for r, ts in SPELLINGS for t in ts], ids=[t for _, ts in SPELLINGS for t in ts])
+@pytest.mark.parametrize(
+    ("wanted", "text"), [(r, t) for r, ts in SPELLINGS for t in ts], ids=[t for _, ts in SPELLINGS for t in ts]
+)
 def test_spellings_of_one_goal_are_one_goal(wanted: Ref, text: str) -> None:
     assert NET.goal(text) == Partial(C0, wanted)
 
@@ -145,16 +169,51 @@ def test_too_much_text_is_refused_before_it_is_read() -> None:
         NET.goal("w" * (MAX_LENGTH + 1))
 
 
-@pytest.mark.parametrize("text", ["{" * 5000, "w_" + "{" * 5000, "\\mathbf{" * 60 + "w", "w_{" + "(" * 3000 + "j", "w" * 3000, "w_{" + "j," * 9000 + "}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{" * 5000,
+        "w_" + "{" * 5000,
+        "\\mathbf{" * 60 + "w",
+        "w_{" + "(" * 3000 + "j",
+        "w" * 3000,
+        "w_{" + "j," * 9000 + "}",
+    ],
+)
 def test_deep_or_long_nesting_is_answered(text: str) -> None:
     with pytest.raises(SymbackpropError):
         NET.goal(text)
 
 
 PIECES = st.sampled_from(
-    [*"wabzxyCdLljk0129_^{}()[]+-=/',. $", "\\", "\\frac", "\\partial", "\\delta", "\\left(", "\\mathbf{", "∂", "δ", "ⱼ", "⁽ᴸ⁾", "₁", "̄", "\n", "\t", "\x00", "é", "𝐰"]
+    [
+        *"wabzxyCdLljk0129_^{}()[]+-=/',. $",
+        "\\",
+        "\\frac",
+        "\\partial",
+        "\\delta",
+        "\\left(",
+        "\\mathbf{",
+        "∂",
+        "δ",
+        "ⱼ",
+        "⁽ᴸ⁾",
+        "₁",
+        "̄",
+        "\n",
+        "\t",
+        "\x00",
+        "é",
+        "𝐰",
+    ]
 )
-NETS = {"deeplizard": NET, "3b1b": load("3b1b"), "nielsen": NIELSEN, "numbers": dense([3, 4, 2]), "chain": load("3b1b-chain")}
+NETS = {
+    "deeplizard": NET,
+    "3b1b": load("3b1b"),
+    "nielsen": NIELSEN,
+    "numbers": dense([3, 4, 2]),
+    "chain": load("3b1b-chain"),
+}
 
 
 @functools.lru_cache
@@ -209,7 +268,9 @@ LAYERS: list[Affine] = [l, l + 1, L, L - 1, L - 2, affine(2)]
 NODES: list[Affine] = [affine(n) for n in ("j", "k", "p", 0, 1, 2)]
 
 refs = st.one_of(
-    st.builds(lambda i, j, k: Ref("w", (i, j, k)), st.sampled_from(LAYERS), st.sampled_from(NODES), st.sampled_from(NODES)),
+    st.builds(
+        lambda i, j, k: Ref("w", (i, j, k)), st.sampled_from(LAYERS), st.sampled_from(NODES), st.sampled_from(NODES)
+    ),
     st.builds(lambda f, i, j: Ref(f, (i, j)), st.sampled_from("azb"), st.sampled_from(LAYERS), st.sampled_from(NODES)),
     st.builds(lambda j: Ref("x", (j,)), st.sampled_from(NODES)),
 )

@@ -77,8 +77,12 @@ def test_exchange_of_two_names_is_simultaneous() -> None:
 def test_nested_sums_rename_inside_out() -> None:
     inner = Sum("k", BELOW, w[l, "p", "k"] * a[l - 1, "k"])
     outer = Sum("p", HERE, z[l, "j"] * inner)
-    assert same(substitute(outer, {"j": k}), Sum("p", HERE, z[l, "k"] * Sum("q", BELOW, w[l, "p", "q"] * a[l - 1, "q"])))
-    assert same(substitute(outer, {"j": p}), Sum("q", HERE, z[l, "p"] * Sum("k", BELOW, w[l, "q", "k"] * a[l - 1, "k"])))
+    assert same(
+        substitute(outer, {"j": k}), Sum("p", HERE, z[l, "k"] * Sum("q", BELOW, w[l, "p", "q"] * a[l - 1, "q"]))
+    )
+    assert same(
+        substitute(outer, {"j": p}), Sum("q", HERE, z[l, "p"] * Sum("k", BELOW, w[l, "q", "k"] * a[l - 1, "k"]))
+    )
 
 
 def test_the_layer_of_an_axis_follows() -> None:

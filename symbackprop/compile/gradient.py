@@ -691,6 +691,19 @@ def widths_of(system: System, params: Params, x: Array | None = None) -> tuple[i
     return tuple(out)
 
 
+def find_backend(name: str) -> str:
+    """A backend by name; `auto` is the fastest that is there.
+
+    Raises:
+        UnknownNameError: There is none of that name.
+    """
+    if name == "auto":
+        return BACKENDS[0]
+    if name not in BACKENDS:
+        raise UnknownNameError(f"no backend is called {name!r}{nearest(str(name), (*BACKENDS, 'auto'))}")
+    return name
+
+
 def compile_gradient(
     system: System,
     adjoints: Sequence[AdjointLike],
@@ -715,8 +728,7 @@ def compile_gradient(
         UnknownFamilyError: `wrt` or `given` names no family of the system.
         UnknownNameError: No backend of that name.
     """
-    if backend not in BACKENDS:
-        raise UnknownNameError(f"no backend is called {backend!r}{nearest(backend, BACKENDS)}")
+    find_backend(backend)
     if of is not None and of not in (system.cost, *(system.mean or ())[:1]):
         raise ModelError(f"of={of!r}: only the cost {system.cost} can be differentiated here")
     if wrt is None:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from symbackprop.derivation import Detail, Record, Section, Step
-from symbackprop.indices import Constraint, Guard
+from symbackprop.indices import Constraint, Guard, equals
 from symbackprop.network import Equation, System
 from symbackprop.notation import Notation
 from symbackprop.rules import RULES
+from symbackprop.rules.graph import match_partial
 from symbackprop.rules.sums import points
 from symbackprop.symbols import Assign, Call, Expr, Family, Mul, Param, Partial, Ref, Sum, WrittenOut, families, walk
 from symbackprop.verdict import Check
@@ -227,6 +228,13 @@ def own_functions(w: Writer, record: Record) -> None:
     """The definitions of the functions in play: an author's own as written, the named ones by formula."""
     used = {p.function for e in used_equations(record) for _, p in walk(e.rhs) if isinstance(p, Call)}
     tabled = {n for f in used for n in record.system.tables.get(f, {}).values()}
+    for function in sorted(used & record.system.tables.keys()):
+        table = record.system.tables[function]
+        listed: list[Piece] = []
+        for layer, name in sorted(table.items()):
+            own = record.system.function(name)
+            listed += ["; " if listed else "", Range((equals("l", layer),)), ": ", own.text if own else name]
+        w.blocks.append(Prose(("The activation in layer ", *listed, ".")))
     for name in sorted(used | tabled):
         f = record.system.function(name)
         if f is None or f.value is None:
@@ -287,9 +295,7 @@ def reason(w: Writer, record: Record, section: Section, step: Step, hidden: list
     ):
         names = [n for n in names if n != RULES["delta picks one term"].passing]
     uses = [u for s in (*hidden, step) for u in s.uses]
-    numbers = sorted(
-        {w.numbers[u] for u in map(_plain, uses) if u in w.numbers} | {w.numbers[u] for u in uses if u in w.numbers}
-    )
+    numbers = sorted({n for u in uses if (n := cited(w, record.system, u)) is not None})
     pieces: list[Piece] = []
     if "definition" in names or "differentiate the definition" in names:
         top = section.subject.top if isinstance(section.subject, Partial) else None
@@ -306,6 +312,22 @@ def reason(w: Writer, record: Record, section: Section, step: Step, hidden: list
         listed = "substitute " + ", ".join(f"({n})" for n in numbers) if numbers else "each factor differentiated"
         pieces.insert(0, listed.strip() + ("; " if pieces else ""))
     return tuple(pieces)
+
+
+def cited(w: Writer, system: System, u: Expr) -> int | None:
+    """The row whose result was substituted for `u`; its letters may have been others."""
+    plain = _plain(u)
+    if plain in w.numbers:
+        return w.numbers[plain]
+    if isinstance(plain, Partial):
+        for subject, number in reversed(list(w.numbers.items())):
+            if (
+                isinstance(subject, Partial)
+                and not subject.direct
+                and match_partial(subject, plain, system) is not None
+            ):
+                return number
+    return None
 
 
 def _plain(u: Expr) -> Expr:

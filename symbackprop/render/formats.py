@@ -202,11 +202,12 @@ def notebook(d: Document) -> str:
         if isinstance(b, Rows):
             for row in b.rows:
                 left, right = row_body(row, p, "=")
+                condition = rf"\quad ({constraints(row.condition, p)})" if row.condition else ""
                 why = inline(row.why, p, lambda m: f"${m}$", escape)
                 number = rf"({row.number})" if row.number is not None else ""
-                lines.append(rf"{left} &{right} && {number}\ \text{{{why}}}")
+                lines.append(rf"{left} &{right}{numbers(row, p)}{condition} && {number}\ \text{{{why}}}")
         elif isinstance(b, Closing):
-            lines.append(rf"&\text{{{escape(b.text)}}}")
+            lines += [rf"&\text{{{escape(part)}}}" for part in wrapped(b.text, 90)]
     return "$$\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}$$"
 
 

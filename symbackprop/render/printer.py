@@ -151,7 +151,8 @@ class Printer(ABC):
                 return self.call(e)
             case Sum(index, axis, body):
                 low, high = self.limits(axis, e.guard, index)
-                return self.sigma(self.letter(index), low, high, self.write(body, MUL)), MUL
+                letter = self.notation.sample if axis.kind == "sample" and index == "i" else index
+                return self.sigma(self.letter(letter), low, high, self.write(body, MUL)), MUL
             case WrittenOut():
                 return self.written_out(e), ADD
             case Vec(index, axis, body):

@@ -103,6 +103,7 @@ def total_quantity(e: Expr, context: Context) -> Expr | None:
 
 @rule("sum rule", passing="", statement=r"(f+g)' = f' + g'", source=CALCULUS)
 def sum_rule(e: Expr, context: Context) -> Expr | None:
+    """Every term under an operator of its own; those without u vanish by another rule."""
     if isinstance(e, D) and isinstance(e.body, Add):
         return Add(tuple(D(t, e.variable, e.total) for t in e.body.terms))
     return None
@@ -127,6 +128,7 @@ def term_by_term(e: Expr, context: Context) -> Expr | None:
 
 @rule("constant factor", passing="", statement=r"(c f)' = c f'", source=CALCULUS)
 def constant_factor(e: Expr, context: Context) -> Expr | None:
+    """Factors that cannot change with u stand before the operator, a denominator that cannot stays below."""
     if not isinstance(e, D):
         return None
     if isinstance(e.body, Mul):
@@ -142,6 +144,7 @@ def constant_factor(e: Expr, context: Context) -> Expr | None:
 
 @rule("product rule", statement=r"(fg)' = f'g + fg'", source=CALCULUS)
 def product_rule(e: Expr, context: Context) -> Expr | None:
+    """One term for each factor that depends on u; with fewer than two it is no product to the operator."""
     if not isinstance(e, D) or not isinstance(e.body, Mul):
         return None
     f = e.body.factors
@@ -209,8 +212,14 @@ def slope(e: Expr, context: Context) -> Expr | None:
     return f.slope(z, Call(e.function, e.arguments, 0, e.at))
 
 
-@rule("derivative of an elementary function", passing="", statement=r"\exp' = \exp,\quad \ln' x = 1/x,\ \ldots", source=CALCULUS)
+@rule(
+    "derivative of an elementary function",
+    passing="",
+    statement=r"\exp' = \exp,\quad \ln' x = 1/x,\ \ldots",
+    source=CALCULUS,
+)
 def elementary(e: Expr, context: Context) -> Expr | None:
+    """The table of `functions.ELEMENTARY`; activations have a rule of their own, since textbooks name them."""
     if not isinstance(e, Call) or e.order != 1 or len(e.arguments) != 1:
         return None
     f = FUNCTIONS.get(e.function)

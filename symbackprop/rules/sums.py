@@ -81,7 +81,9 @@ def write_out(e: Expr, context: Context) -> Expr | None:
                     if i == affine(s.index) and u not in wanted:
                         wanted.append(u)
         if wanted:
-            return D(replace_at(e.body, path, WrittenOut(s, points(context.system, s, tuple(wanted)))), e.variable, e.total)
+            return D(
+                replace_at(e.body, path, WrittenOut(s, points(context.system, s, tuple(wanted)))), e.variable, e.total
+            )
     return None
 
 
@@ -121,6 +123,7 @@ def collapse_delta(e: Expr, context: Context) -> Expr | None:
     trivial=True,
 )
 def equal_delta(e: Expr, context: Context) -> Expr | None:
+    """Two numbers or a letter with itself: decided. Two letters: not, since either may take any value."""
     if isinstance(e, Delta):
         if e.left == e.right:
             return ONE
