@@ -11,7 +11,7 @@ from symbackprop.errors import UnknownNameError, nearest
 from symbackprop.indices import Affine, Guard
 from symbackprop.network import System
 from symbackprop.rules import RULES, Context
-from symbackprop.symbols import Expr, Partial, at, names, replace_at
+from symbackprop.symbols import Expr, Partial, at, names, replace_at, scope
 
 
 class Detail(IntEnum):
@@ -51,7 +51,8 @@ class Step:
 
     def again(self, context: Context) -> bool:
         """Whether the rule, applied anew, gives `after`."""
-        part = RULES[self.rule].apply(at(self.before, self.path), context)
+        inner = context.assuming(scope(self.before, self.path))
+        part = RULES[self.rule].apply(at(self.before, self.path), inner)
         return part is not None and replace_at(self.before, self.path, part) == self.after
 
 

@@ -33,6 +33,7 @@ from symbackprop.symbols import (
     at,
     names,
     replace_at,
+    scope,
     substitute,
     walk,
 )
@@ -73,7 +74,7 @@ class Line:
     def apply(self, name: str, path: tuple[int, ...] = (), level: Detail = Detail.FULL) -> bool:
         """Apply a rule to the part at `path`; False where it does not apply."""
         before = self.current
-        new = RULES[name].apply(at(before, path), self.context)
+        new = RULES[name].apply(at(before, path), self.context.assuming(scope(before, path)))
         if new is None:
             return False
         if len(self.steps) >= STEP_LIMIT:
@@ -169,17 +170,17 @@ def renamed(subject: Partial, context: Context) -> str:
 def open_condition(context: Context, u: Ref, top: Ref, named: frozenset[str]) -> Guard | None:
     """The first condition on which the chain from `u` to the next named quantities depends, if any."""
     seen: set[str] = set()
-    stack = [u]
+    stack = [(u, context)]
     while stack:
-        v = stack.pop()
+        v, here = stack.pop()
         seen.add(v.family)
-        condition = undecided(context, v, top)
+        condition = undecided(here, v, top)
         if condition is not None:
             return condition
-        for use in uses(context.system, v, context.assume, top.family):
+        for use in uses(here.system, v, here.assume, top.family):
             w = use.equation.lhs
             if w.family not in named and w.family != top.family and w.family not in seen:
-                stack.append(w)
+                stack.append((w, here.assuming(use.equation.guard)))
     return None
 
 
@@ -257,7 +258,7 @@ class Deriver:
                     and not p.direct
                     and isinstance(p.bottom, Ref)
                     and p.bottom.family not in self.named
-                    and not self.at_once(p, context)
+                    and not self.at_once(p, context.assuming(scope(line.current, path)))
                     and line.apply("chain rule", path)
                 ):
                     break
@@ -291,20 +292,20 @@ class Deriver:
         place = len(self.sections) - 1
         locals_: dict[Expr, Expr] = {}
         ahead: dict[Expr, Expr] = {}
-        for q in factors_of(chained):
+        for q, here in factors_of(chained, context):
             if q.direct:
-                locals_ |= self.factor(q, context)
-            elif self.at_once(q, context):
-                result = self.upstream(q, context)
+                locals_ |= self.factor(q, here)
+            elif self.at_once(q, here):
+                result = self.upstream(q, here)
                 if result is not None:
                     ahead[q] = result
         recursive = False
-        for _, p in walk(chained):
-            if isinstance(p, Partial) and not p.direct and p not in ahead and isinstance(p.bottom, Ref):
+        for p, here in factors_of(chained, context):
+            if not p.direct and p not in ahead and isinstance(p.bottom, Ref):
                 if any(self.is_recursion(s, p) for s in self.open):
                     recursive = True
                     continue
-                result = self.upstream(p, context)
+                result = self.upstream(p, here)
                 if result is not None:
                     ahead[p] = result
         inline = {p: r for p, r in ahead.items() if self.inlines(p, r, chained)}
@@ -544,18 +545,13 @@ def sum_depth(e: Expr) -> int:
     return inner + 1 if isinstance(e, Sum) else inner
 
 
-def direct_parts(e: Expr) -> list[Partial]:
-    """The local factors of a chain in the order in which a reader meets them, each once."""
-    out: list[Partial] = []
-    for _, p in walk(e):
-        if isinstance(p, Partial) and p.direct and p not in out:
-            out.append(p)
-    return out
-
-
-def factors_of(e: Expr) -> list[Partial]:
-    """The derivatives in a chain in the order in which a reader meets them, each once."""
-    return list(dict.fromkeys(p for _, p in walk(e) if isinstance(p, Partial)))
+def factors_of(e: Expr, context: Context) -> list[tuple[Partial, Context]]:
+    """The derivatives in a chain in the order in which a reader meets them, each once, with what is assumed there."""
+    out: dict[Partial, Context] = {}
+    for path, p in walk(e):
+        if isinstance(p, Partial):
+            out.setdefault(p, context.assuming(scope(e, path)))
+    return list(out.items())
 
 
 def derive(system: System, goal: Partial, *, named: frozenset[str] = frozenset(), assume: Guard = ()) -> Record:
@@ -764,8 +760,9 @@ def one_step(subject: Partial, context: Context, named: frozenset[str]) -> Expr:
     if chained == replace(subject, direct=True):
         return deriver.direct(subject, context, "upstream", ())
     values: dict[Expr, Expr] = {}
-    for p in direct_parts(chained):
-        values |= deriver.factor(p, context)
+    for p, here in factors_of(chained, context):
+        if p.direct:
+            values |= deriver.factor(p, here)
     return deriver.assemble(subject, chained, context, values, (), "upstream")
 
 

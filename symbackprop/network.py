@@ -24,6 +24,7 @@ from symbackprop.symbols import (
     Family,
     Mul,
     Num,
+    Param,
     Ref,
     Size,
     Sum,
@@ -349,7 +350,7 @@ def dense_system(
         (
             str(last),
             widths,
-            [f if isinstance(f, str) else (f.name, f.value(F.Param("z")) if f.value else None) for f in acts],
+            [f if isinstance(f, str) else (f.name, f.value(Param("z")) if f.value else None) for f in acts],
             (cost.name, formula),
             bias,
             declared,

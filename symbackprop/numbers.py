@@ -201,7 +201,7 @@ def numeric_instance(
     x = np.asarray(x, dtype=float)
     if x.ndim != 1:
         raise GoalError(f"numbers are shown for one sample: x has shape {x.shape}, expected (n_0,)")
-    widths = widths_of(network.system, params, x)
+    widths = tuple(n for n in widths_of(network.system, params, x) if n is not None)
     system = instantiate(network.system, widths) if not network.system.numeric else network.system
     depth = len(widths) - 1
     forward_values = forward(system, params, x)

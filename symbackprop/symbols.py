@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Literal, TypeAlias
 
-from symbackprop.indices import Affine, AffineLike, Axis, Guard, affine, fresh
+from symbackprop.indices import Affine, AffineLike, Axis, Constraint, Guard, affine, at_least, fresh
 
 Role: TypeAlias = Literal["upstream", "slope", "incoming"]
 Kind: TypeAlias = Literal["parameter", "input", "target", "derived", "cost"]
@@ -434,6 +434,18 @@ def walk(e: Expr, path: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...],
     yield path, e
     for i, p in enumerate(e.parts):
         yield from walk(p, (*path, i))
+
+
+def scope(e: Expr, path: tuple[int, ...]) -> Guard:
+    """What the sums over layers or times around a part say of their indices."""
+    out: list[Constraint] = []
+    for n in range(len(path)):
+        s = at(e, path[:n])
+        if isinstance(s, Sum) and s.axis.kind == "recursion":
+            out += [at_least(s.index, s.axis.first), *s.guard]
+            if s.axis.last is not None:
+                out.append(at_least(s.axis.last, s.index))
+    return tuple(out)
 
 
 def transform(e: Expr, f: Callable[[Expr], Expr]) -> Expr:

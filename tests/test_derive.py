@@ -1,5 +1,7 @@
 """The formulas of the lessons come out, in their order, proved; and those of networks that no lesson shows."""
 
+# ruff: noqa: E741  (l is the layer)
+
 from __future__ import annotations
 
 import re
@@ -282,7 +284,7 @@ def test_nielsen_with_the_quadratic_cost() -> None:
     assert result(proved("nielsen", "delta_j^L")) == plain(r"(a^L_j - y_j) \sigma'(z^L_j)")
 
 
-@pytest.mark.parametrize("model", ["nielsen", "nielsen-general"])
+@pytest.mark.parametrize("model", ["deeplizard", "3b1b", "nielsen", "nielsen-general"])
 def test_whole_backward_pass_is_proved(model: str) -> None:
     b = load(model).backward()
     assert b.check().verdict == "proved"
@@ -380,6 +382,28 @@ def test_sums_of_a_concrete_size_are_written_out_whole() -> None:
 @pytest.mark.parametrize("goal", ["x_k", "w_00^1", "a_j^0"])
 def test_the_first_layer_of_a_concrete_network(goal: str) -> None:
     assert "x" not in proved("dense", goal, ("sizes", (3, 4, 2))).cases
+
+
+@pytest.mark.parametrize("goal", ["x_k", "w_12^1", "w_jk^2"])
+def test_a_layer_counted_from_the_first_in_a_network_of_any_depth(goal: str) -> None:
+    assert proved("deeplizard", goal).record.induction is not None
+
+
+@pytest.mark.parametrize("model", ["deeplizard", "3b1b"])
+def test_no_equation_of_the_backward_pass_uses_a_layer_above_the_last(model: str) -> None:
+    """The gradient by w^(L) has no layer L+1 to refer to."""
+    weights = [
+        (a, b) for a, b in load(model).backward().equations if a.latex().startswith(r"\frac{\partial C_0}{\partial w")
+    ]
+    assert weights and not any("l+1" in b.latex() for _, b in weights)
+
+
+@pytest.mark.parametrize(
+    ("model", "changes"),
+    [("nielsen-general", ("activation", "sigmoid")), ("dense", ("loss", "softmax_cross_entropy"))],
+)
+def test_generic_functions_beside_transcendental_ones(model: str, changes: tuple[str, Any]) -> None:
+    proved(model, "w_jk^l", changes)
 
 
 def test_latex_of_the_backward_pass_grows_linearly_with_distinct_layers() -> None:
@@ -535,7 +559,7 @@ def diamond() -> System:
 
 @pytest.mark.parametrize(("goal", "factor"), [("w", "xⱼ"), ("x", "wⱼ")])
 def test_diamond_has_both_paths(goal: str, factor: str) -> None:
-    record, shown = derived(diamond(), diamond().families[goal]["j"])
+    _record, shown = derived(diamond(), diamond().families[goal]["j"])
     both = "2(pⱼ · qⱼ − yⱼ) · qⱼ · f′(uⱼ) + 2(pⱼ · qⱼ − yⱼ) · pⱼ · h′(uⱼ)"
     assert shown == f"({both}) · {factor}"
 

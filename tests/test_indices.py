@@ -1,5 +1,7 @@
 """Index arithmetic, guards and fresh names: compared with brute force over small ranges."""
 
+# ruff: noqa: E741  (l is the layer)
+
 from __future__ import annotations
 
 import itertools
@@ -69,7 +71,7 @@ def test_substitution_is_simultaneous(a: Affine, b: Affine, c: Affine, v: dict[s
 
 
 def test_how_an_index_is_written() -> None:
-    L, l = affine("L"), affine("l")
+    L, l = affine("L"), affine("l")  # noqa: E741
     assert [str(x) for x in (L - 1, l + 1, l - l, affine(7), 2 * l - L, -l, L - l - 2)] == [
         "L-1",
         "l+1",

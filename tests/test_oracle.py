@@ -1,5 +1,7 @@
 """The judge: its derivatives against hand computation, its samples against known traps, its refusal of planted errors."""
 
+# ruff: noqa: E741  (l is the layer)
+
 from __future__ import annotations
 
 import random
@@ -19,7 +21,7 @@ from symbackprop.derivation import Record
 from symbackprop.derive import derive
 from symbackprop.indices import affine
 from symbackprop.network import System, dense_system
-from symbackprop.oracle import PRIME, CannotEvaluate, Dual, Intervals, Mod, Oracle, Sample
+from symbackprop.oracle import PRIME, CannotEvaluate, Dual, Intervals, Mod, Oracle, OutOfRange, Sample
 from symbackprop.symbols import (
     Call,
     Delta,
@@ -142,9 +144,10 @@ def test_the_mean_over_samples_is_the_mean_of_the_samples_own_gradients() -> Non
     assert len(set(parts)) == 4  # the samples have data of their own
 
 
-def test_a_quantity_with_no_equation_is_not_made_up() -> None:
-    with pytest.raises(CannotEvaluate):
-        Oracle(NET, EXACT).look("z", (4, 0))
+@pytest.mark.parametrize("place", [(4, 0), (0, 0), (-1, 0)])
+def test_a_quantity_out_of_range_is_not_made_up(place: tuple[int, int]) -> None:
+    with pytest.raises(OutOfRange):
+        Oracle(NET, EXACT).look("z", place)
 
 
 # ---------------------------------------------------------------- arithmetic
@@ -181,7 +184,7 @@ def test_integers_modulo_a_prime_follow_the_fractions(x: Fraction, y: Fraction) 
     if y:
         assert Mod.of(x) / Mod.of(y) == Mod.of(x / y)
     if x != y:
-        assert not Mod.of(x) == Mod.of(y)
+        assert Mod.of(x) != Mod.of(y)
 
 
 def test_division_by_zero_modulo_the_prime_is_no_value() -> None:

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from symbackprop.functions import FUNCTIONS
 from symbackprop.indices import Affine, Axis, Constraint, Guard, affine
-from symbackprop.network import System
+from symbackprop.network import Equation, System
 from symbackprop.notation import Notation
 from symbackprop.rules.graph import held
 from symbackprop.rules.sums import LAST
@@ -41,6 +41,8 @@ from symbackprop.symbols import (
     Vec,
     Where,
     WrittenOut,
+    substitute,
+    walk,
 )
 
 ADD, MUL, POW, ATOM = 1, 2, 3, 4
@@ -95,7 +97,7 @@ class Printer(ABC):
     @abstractmethod
     def array(self, index: str, low: str, high: str, body: str) -> str: ...
     @abstractmethod
-    def holding(self, body: str) -> str: ...
+    def holding(self, body: str, held: str) -> str: ...
     @abstractmethod
     def mark(self, body: str, role: Role) -> str: ...
     @abstractmethod
@@ -360,8 +362,25 @@ class Printer(ABC):
             return self.letter(named) + plain[len(own) :], ATOM
         text = self.derivative(self.ref(top), self.write(bottom, 0))
         if direct and isinstance(bottom, Ref) and self.is_held(top, bottom):
-            return self.holding(text), ATOM
+            return self.holding(text, self.held_quantities(top, bottom)), ATOM
         return text, ATOM if not self.linear else MUL + 1
+
+    def held_quantities(self, top: Ref, bottom: Ref) -> str:
+        """What stays fixed while `bottom` varies in the one equation of `top`."""
+        equation = self.system.defining(top, ())
+        found = next((e for e in self.system.equations if e.lhs.family == top.family), None)
+        if equation is None and found is not None:
+            # Which equation it is may depend on assumptions; its other quantities are named all the same.
+            mapping = {i.name: a for i, a in zip(found.lhs.indices, top.indices, strict=True) if i.name is not None}
+            equation = Equation(top, substitute(found.rhs, mapping))
+        if equation is None:
+            return ""
+        others = [
+            p
+            for _, p in walk(equation.rhs)
+            if isinstance(p, Ref) and p != bottom and self.system.families[p.family].kind == "derived"
+        ]
+        return ", ".join(dict.fromkeys(map(self.ref, others)))
 
     @cached_property
     def _held(self) -> dict[tuple[Ref, Ref], bool]:

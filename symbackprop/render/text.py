@@ -91,8 +91,8 @@ class Text(Printer):
     def array(self, index: str, low: str, high: str, body: str) -> str:
         return f"({body}){self.small(index, SUBSCRIPT, '_')}"
 
-    def holding(self, body: str) -> str:
-        return f"({body})|direct"
+    def holding(self, body: str, held: str) -> str:
+        return f"({body} at fixed {held})"
 
     def mark(self, body: str, role: Role) -> str:
         return body
