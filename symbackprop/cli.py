@@ -300,12 +300,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SymbackpropError as e:
         print(f"symbackprop: {e}", file=sys.stderr)
         return 2
+    except RecursionError:
+        print("symbackprop: this network is too deep or this expression too large for it", file=sys.stderr)
+        return 2
+    except MemoryError:
+        print("symbackprop: not enough memory", file=sys.stderr)
+        return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
         print("symbackprop: stopped", file=sys.stderr)
         return 130
+    except Exception as e:
+        if os.environ.get("SYMBACKPROP_DEBUG"):
+            raise
+        print(
+            f"symbackprop: a defect of ours ({type(e).__name__}: {e}); SYMBACKPROP_DEBUG=1 shows where", file=sys.stderr
+        )
+        return 2
 
 
 if __name__ == "__main__":

@@ -529,6 +529,15 @@ def test_tied_weights_of_an_autoencoder() -> None:
     assert shown.endswith("· aₖ⁽⁰⁾ + 2(aₖ⁽²⁾ − yₖ) · g′⁽²⁾(zₖ⁽²⁾) · aⱼ⁽¹⁾")
 
 
+@pytest.mark.parametrize("layers", [None, 2, 3])
+def test_one_weight_for_all_layers_has_a_term_for_each(layers: int | None) -> None:
+    net = one_width(dense_system(layers=layers))
+    a = net.families["a"]
+    system = changed(net, "z", lambda e: [replace(e, rhs=Sum("k", ONE, SHARED["j", "k"] * a[l - 1, "k"]))], w=SHARED)
+    record, shown = derived(system, SHARED["j", "k"])
+    assert isinstance(record.result, Sum) and record.result.axis.kind == "recursion", shown
+
+
 def diamond() -> System:
     families = {
         n: Family(n, ("j",), (ONE,), kind)  # type: ignore[arg-type]

@@ -12,13 +12,27 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from symbackprop.derivation import Detail, Record, Section, Step
-from symbackprop.indices import Constraint, Guard, equals
+from symbackprop.indices import Guard, equals
 from symbackprop.network import Equation, System
 from symbackprop.notation import Notation
 from symbackprop.rules import RULES
 from symbackprop.rules.graph import match_partial
 from symbackprop.rules.sums import points
-from symbackprop.symbols import Assign, Call, Expr, Family, Mul, Param, Partial, Ref, Sum, WrittenOut, families, walk
+from symbackprop.symbols import (
+    Assign,
+    Call,
+    Expr,
+    Family,
+    Mul,
+    Param,
+    Partial,
+    Ref,
+    Size,
+    Sum,
+    WrittenOut,
+    families,
+    walk,
+)
 from symbackprop.verdict import Check
 
 
@@ -467,53 +481,57 @@ KINDS = {
 
 
 def symbol_table(system: System, only: frozenset[str] | None = None, notation: Notation | None = None) -> Table:
-    """The notation table: symbol, meaning, range of its indices, role."""
+    """The notation table: symbol, meaning, shape of its array, range of its layer, role, and where that is said."""
     rows: list[tuple[Pieces, ...]] = []
-    for f in system.families.values():
-        if only is not None and f.name not in only:
-            continue
-        rows.append(((f.pattern,), worded(f.meaning), index_ranges(f), (KINDS[f.kind],)))
-        if f.name == "w" and len(f.axes) == 3:
-            array = Ref("w", f.pattern.indices[:2])
-            rows.append(((array,), worded("weight vector into node {j} of layer {l}"), index_ranges(f), ("parameter",)))
-    if notation is not None:
-        for name in notation.gradients:
-            if name in system.families and (only is None or name in only):
-                f = system.families[name]
-                subject = Partial(Ref(system.cost, ()), f.pattern)
-                rows.append(
-                    (
-                        (subject,),
-                        (f"error: the gradient of the cost by the preactivation {f.name}",),
-                        index_ranges(f),
-                        ("derived",),
-                    )
-                )
+    used = [f for f in system.families.values() if only is None or f.name in only]
+    for f in used:
+        rows.append(
+            ((f.pattern,), worded(f.meaning), shape(system, f), index_ranges(f), (KINDS[f.kind],), origin(system, f))
+        )
+        if f.kind == "parameter" and sum(a.kind == "node" for a in f.axes) > 1:
+            # The array over the last index alone: the weight vector w_j^(l).
+            vector = Ref(f.name, f.pattern.indices[:-1])
+            name: Pieces = ("vector of the ", f.pattern, " over ", Param(f.indices[-1]))
+            rows.append(((vector,), name, (Size(f.axes[-1]),), index_ranges(f), (KINDS[f.kind],), ("notation",)))
+    for f in used:
+        if notation is not None and f.name in notation.gradients:
+            gradient = Partial(Ref(system.cost, ()), f.pattern)
+            what: Pieces = ("error: gradient of the cost by ", f.pattern)
+            rows.append(((gradient,), what, shape(system, f), index_ranges(f), ("gradient",), ("notation",)))
     functions = {p.function: p for e in system.equations for _, p in walk(e.rhs) if isinstance(p, Call)}
-    for name, p in functions.items():
-        own = system.function(name)
-        if own is None or own.value is not None:
-            what = "activation function" if not p.arguments or name != "C" else "cost function"
-            table = system.tables.get(name)
-            listed = "; ".join(f"layer {n}: {v}" for n, v in sorted(table.items())) if table else ""
-            rows.append(
-                (
-                    (Call(name, p.arguments, 0, p.at),),
-                    (what + (f" ({listed})" if listed else ""),),
-                    ("",),
-                    ("function",),
-                )
-            )
-    return Table(("symbol", "meaning", "range", "role"), tuple(rows))
+    for function, p in functions.items():
+        own = system.function(function)
+        if own is not None and own.value is None:
+            continue
+        meaning_: Pieces = ("generic function",) if own is None else (f"function {own.name}",)
+        table = system.tables.get(function)
+        if table:
+            meaning_ = ("; ".join(f"layer {n}: {v}" for n, v in sorted(table.items())),)
+        where = "the activation and the cost" if table or own is not None else "nothing but its name"
+        rows.append(((Call(function, p.arguments, 0, p.at),), meaning_, ("",), ("",), ("function",), (where,)))
+    return Table(("symbol", "meaning", "shape", "range", "role", "given by"), tuple(rows))
+
+
+def shape(system: System, f: Family) -> Pieces:
+    """The sizes of a family's axes of nodes and samples."""
+    out: list[Piece] = []
+    for a in f.axes:
+        if a.kind != "recursion":
+            out += [" × " if out else "", Size(a)]
+    return tuple(out) or ("number",)
+
+
+def origin(system: System, f: Family) -> Pieces:
+    """Where the network says what a family is."""
+    numbers = [n + 1 for n, e in enumerate(system.equations) if e.lhs.family == f.name]
+    if numbers:
+        return (f"equation {' and '.join(map(str, numbers))}",)
+    return ("no equation: a parameter",) if f.kind == "parameter" else ("data",)
 
 
 def index_ranges(f: Family) -> Pieces:
     """The ranges of a family's indices."""
     return (Range(f.guard),) if f.guard else ("",)
-
-
-def guard_pieces(guard: Guard) -> tuple[Constraint, ...]:
-    return guard
 
 
 __all__ = ["Document", "Mul", "build", "symbol_table"]

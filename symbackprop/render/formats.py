@@ -43,7 +43,7 @@ PREAMBLE = (
 LINE = 56
 """Letters of a formula, as the terminal shows it, that leave room for a rule beside it on a page."""
 
-ESCAPES = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "−": "$-$", "≤": r"$\le$", "≥": r"$\ge$", "Σ": r"$\Sigma$", "⋯": r"$\cdots$", "√": r"$\sqrt{}$", "′": r"$'$"}  # fmt: skip
+ESCAPES = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "−": "$-$", "≤": r"$\le$", "×": r"$\times$", "≥": r"$\ge$", "Σ": r"$\Sigma$", "⋯": r"$\cdots$", "√": r"$\sqrt{}$", "′": r"$'$"}  # fmt: skip
 
 
 def escape(text: str) -> str:
@@ -120,7 +120,7 @@ def latex_block(b: Block, p: Printer, standalone: bool) -> str:
         case Table(header, rows):
             head = " & ".join(header) + r" \\ \hline"
             cells = [" & ".join(inline(c, p, lambda m: f"${m}$", escape) for c in r) + r" \\" for r in rows]
-            return "\\begin{tabular}{llll}\n" + "\n".join([head, *cells]) + "\n\\end{tabular}"
+            return f"\\begin{{tabular}}{{{'l' * len(header)}}}\n" + "\n".join([head, *cells]) + "\n\\end{tabular}"
         case Code(text):
             return f"\\begin{{verbatim}}\n{text}\n\\end{{verbatim}}"
         case Display(source) | Algorithm(source):
