@@ -71,7 +71,7 @@ def test_substitution_is_simultaneous(a: Affine, b: Affine, c: Affine, v: dict[s
 
 
 def test_how_an_index_is_written() -> None:
-    L, l = affine("L"), affine("l")  # noqa: E741
+    L, l = affine("L"), affine("l")
     assert [str(x) for x in (L - 1, l + 1, l - l, affine(7), 2 * l - L, -l, L - l - 2)] == [
         "L-1",
         "l+1",

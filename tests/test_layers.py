@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -37,9 +38,14 @@ def files() -> list[Path]:
     return [p for p in sorted(PACKAGE.rglob("*.py")) if module_of(p) not in ("__init__", "__main__")]
 
 
+@lru_cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports(path: Path) -> list[tuple[str, int]]:
     """Every module of the package that a file imports, for types alone apart, with its line."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     typing = {
         id(n)
         for test in ast.walk(tree)
@@ -92,6 +98,6 @@ def test_the_oracle_shares_nothing_with_the_engine() -> None:
 @pytest.mark.parametrize("path", files(), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_no_text_of_a_user_is_evaluated(path: Path) -> None:
     forbidden = {"eval", "sympify", "parse_expr", "parse_latex", "pickle", "loads"}
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     called = {getattr(n.func, "id", getattr(n.func, "attr", "")) for n in ast.walk(tree) if isinstance(n, ast.Call)}
     assert not called & forbidden

@@ -523,7 +523,8 @@ def shape(system: System, f: Family) -> Pieces:
 
 def origin(system: System, f: Family) -> Pieces:
     """Where the network says what a family is."""
-    numbers = [n + 1 for n, e in enumerate(system.equations) if e.lhs.family == f.name]
+    of = system.cost if system.mean and f.name == system.mean[1] else f.name
+    numbers = [n + 1 for n, e in enumerate(system.equations) if e.lhs.family == of]
     if numbers:
         return (f"equation {' and '.join(map(str, numbers))}",)
     return ("no equation: a parameter",) if f.kind == "parameter" else ("data",)

@@ -33,7 +33,7 @@ ROLE_COLOURS = {"upstream": "B5441F", "slope": "2E7D32", "incoming": "1F5FA8"}
 """Colour of each role: dark enough for print, apart for the colour-blind."""
 
 PREAMBLE = (
-    "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\usepackage{amsmath}\n\\usepackage{amssymb}\n\\usepackage{xcolor}\n"
+    "\\documentclass{article}\n\\usepackage{amsmath}\n\\usepackage{xcolor}\n"
     + "".join(f"\\definecolor{{{r}}}{{HTML}}{{{c}}}\n" for r, c in ROLE_COLOURS.items())
     + "\\setlength{\\textwidth}{16.5cm}\n\\setlength{\\oddsidemargin}{-0.3cm}\n\\setlength{\\evensidemargin}{-0.3cm}\n"
     "\\setlength{\\textheight}{23cm}\n\\setlength{\\topmargin}{-1cm}\n"
@@ -120,7 +120,11 @@ def latex_block(b: Block, p: Printer, standalone: bool) -> str:
         case Table(header, rows):
             head = " & ".join(header) + r" \\ \hline"
             cells = [" & ".join(inline(c, p, lambda m: f"${m}$", escape) for c in r) + r" \\" for r in rows]
-            return f"\\begin{{tabular}}{{{'l' * len(header)}}}\n" + "\n".join([head, *cells]) + "\n\\end{tabular}"
+            # Words wrap; symbols and sizes do not.
+            words = {"meaning": "p{4.2cm}", "role": "p{2cm}", "given by": "p{2.6cm}"}
+            columns = "".join(words.get(h, "l") for h in header)
+            body = "\n".join([head, *cells])
+            return f"{{\\footnotesize\n\\begin{{tabular}}{{@{{}}{columns}@{{}}}}\n{body}\n\\end{{tabular}}}}"
         case Code(text):
             return f"\\begin{{verbatim}}\n{text}\n\\end{{verbatim}}"
         case Display(source) | Algorithm(source):
