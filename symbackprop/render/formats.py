@@ -132,11 +132,17 @@ def latex_block(b: Block, p: Printer, standalone: bool) -> str:
     raise TypeError(type(b).__name__)
 
 
+def set_width(row: Row, plain: Text) -> int:
+    """About how wide a row is when set: fractions stand upright, so half of each takes no room."""
+    shown = "".join(row_body(row, plain)) + numbers(row, plain)
+    return width(shown) - 9 * shown.count("/∂") + (14 if row.condition else 0)
+
+
 def latex_rows(rows: tuple[Row, ...], p: Printer) -> str:
     lines = []
     # One wide formula would push the column of rules off the page, so they go under their formulas.
     plain = Text(p.system, p.notation)
-    under = any(sum(map(width, row_body(row, plain))) + 2 * bool(row.condition) * 8 > LINE for row in rows)
+    under = any(set_width(row, plain) > LINE for row in rows)
     for row in rows:
         left, right = row_body(row, p, "")
         condition = rf" \qquad ({constraints(row.condition, p)})" if row.condition else ""
