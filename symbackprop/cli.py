@@ -1,24 +1,18 @@
-"""The command line: derive, gradient, models, model.
+"""The door to the command line: what can be answered at once is, the rest is loaded.
 
-Results go to standard output, messages to standard error. Exit status: 0 done; 1 a check refuted;
-2 bad usage or input; 3 a check left undecided.
+`--help` and `--version` load next to nothing, not even argparse; a test holds `HELP` against what
+argparse would print.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
 
 from symbackprop import __version__
 
-# Not imported from typing: --help and --version load next to nothing.
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # as typing has it, without loading typing
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any, NoReturn
-
-    from symbackprop.api import Network, Rendered
 
 EXAMPLES = """\
 symbackprop derives, checks and compiles the mathematics of backpropagation. Three things to try:
@@ -31,256 +25,22 @@ symbackprop derives, checks and compiles the mathematics of backpropagation. Thr
 `symbackprop COMMAND --help` lists the options; `symbackprop models` the built-in models.
 """
 
+HELP = """\
+usage: symbackprop [-h] [--version] COMMAND ...
 
-class Parser(argparse.ArgumentParser):
-    """argparse, with errors on one line."""
+The mathematics of backpropagation: derivations, checks, gradient functions.
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options, formatter_class=formatter)
+positional arguments:
+  COMMAND
+    derive    derive a gradient, step by step
+    gradient  write the gradient function as a module
+    models    list the built-in models
+    model     show what a model says
 
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"symbackprop: {message}\n")
-
-
-def formatter(prog: str) -> argparse.HelpFormatter:
-    """Help as wide as the terminal; argparse would import shutil to find that out."""
-    try:
-        wide = os.get_terminal_size().columns
-    except OSError:
-        wide = 100
-    return argparse.HelpFormatter(prog, max_help_position=30, width=max(60, min(wide, 120)) - 2)
-
-
-def parser() -> Parser:
-    top = Parser(
-        prog="symbackprop", description="The mathematics of backpropagation: derivations, checks, gradient functions."
-    )
-    top.add_argument("--version", action="version", version=f"symbackprop {__version__}")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
-
-    d = commands.add_parser(
-        "derive",
-        help="derive a gradient, step by step",
-        description="Derive a gradient, step by step, and check every step.",
-    )
-    d.add_argument(
-        "goal", nargs="*", metavar="GOAL", help="w_jk^l, w_12^L, a_2^{L-1}, dC0/dw_jk^L, w, or LaTeX in single quotes"
-    )
-    model_options(d)
-    what = d.add_mutually_exclusive_group()
-    what.add_argument("--symbols", action="store_true", help="the notation table")
-    what.add_argument("--backward", action="store_true", help="the whole backward pass")
-    what.add_argument("--update", action="store_true", help="the step of gradient descent")
-    d.add_argument("--notation", metavar="NAME", help="deeplizard, 3b1b or nielsen: the look only")
-    d.add_argument("--detail", default="lecture", metavar="DETAIL", help="brief, lecture (default) or full")
-    d.add_argument("--format", metavar="FORMAT", help="text (default), tex, md, html or json")
-    d.add_argument("-s", "--standalone", action="store_true", help="a LaTeX document that stands alone")
-    d.add_argument(
-        "-o", "--output", metavar="FILE", help="write to FILE; its ending gives the format; - is standard output"
-    )
-    d.add_argument("--ascii", action="store_true", help="plain ASCII instead of Unicode")
-    d.set_defaults(run=run_derive)
-
-    g = commands.add_parser(
-        "gradient",
-        help="write the gradient function as a module",
-        description="Write the gradient as a module that needs only NumPy.",
-    )
-    model_options(g)
-    g.add_argument("--backend", default="numpy", metavar="NAME", help="numpy (default) or auto")
-    g.add_argument("-o", "--output", metavar="FILE.py", help="the file to write; default: standard output")
-    g.set_defaults(run=run_gradient)
-
-    m = commands.add_parser("models", help="list the built-in models")
-    m.set_defaults(run=run_models)
-
-    one = commands.add_parser(
-        "model", help="show what a model says", description="Show a model's equations, symbols and notation."
-    )
-    one.add_argument("model", metavar="NAME", help="a built-in model")
-    one.add_argument("--ascii", action="store_true", help="plain ASCII instead of Unicode")
-    one.set_defaults(run=run_model)
-    return top
-
-
-def model_options(p: argparse.ArgumentParser) -> None:
-    group = p.add_argument_group("model options")
-    group.add_argument("--model", default="deeplizard", metavar="NAME", help="a built-in model (default: deeplizard)")
-    group.add_argument("--sizes", metavar="N,N,...", help="784,30,10 or 784-30-10; a letter is a symbolic width")
-    group.add_argument("--activation", metavar="NAME", help="sigmoid, tanh, relu, ...; several separated by commas")
-    group.add_argument("--loss", metavar="NAME", help="sum_squares, softmax_cross_entropy, ...")
-    group.add_argument("--bias", action=argparse.BooleanOptionalAction, default=None, help="with or without biases")
-
-
-def network(options: argparse.Namespace) -> Network:
-    """The network that the model options describe."""
-    from symbackprop.api import load
-    from symbackprop.errors import ModelError
-
-    changes: dict[str, Any] = {}
-    if options.sizes is not None:
-        parts = options.sizes.replace("-", ",").split(",") if not options.sizes.startswith("-") else [options.sizes]
-        changes["sizes"] = [size(p.strip(), options.sizes) for p in parts]
-        changes["width"] = None
-    if options.activation is not None:
-        names = [a.strip() for a in options.activation.split(",")]
-        changes["activation"] = names[0] if len(names) == 1 else names
-    if options.loss is not None:
-        changes["loss"] = options.loss
-    if options.bias is not None:
-        changes["bias"] = options.bias
-    if os.path.exists(options.model) or options.model.endswith(".tex"):
-        raise ModelError(f"{options.model} is a file; built-in models are read by name: see 'symbackprop models'")
-    return load(options.model, **changes)
-
-
-def size(text: str, whole: str) -> int | str:
-    from symbackprop.errors import ModelError
-
-    if text.isalpha() and text.isascii():
-        return text
-    try:
-        return int(text)
-    except ValueError:
-        raise ModelError(f"--sizes {whole}: {text!r} is no size; write whole numbers such as 784,30,10") from None
-
-
-def run_derive(options: argparse.Namespace) -> int:
-    from symbackprop.derivation import Detail
-    from symbackprop.errors import GoalError
-
-    goal = one_goal(options.goal)
-    form = form_of(options)
-    Detail.named(options.detail)
-    net = network(options)
-    if options.notation is not None:
-        net = net.in_notation(options.notation)
-    shown: Rendered
-    if options.symbols or options.backward:
-        if goal is not None:
-            raise GoalError(f"{'--symbols' if options.symbols else '--backward'} takes no goal, found {goal!r}")
-        shown = net.symbols() if options.symbols else net.backward()
-    else:
-        shown = net.update(goal) if options.update else net.derive(goal)
-    with Progress("deriving and checking"):
-        if form == "text":
-            result = shown.text(options.detail, ascii=options.ascii or not unicode_output(), columns=columns(options))
-        else:
-            result = shown.render(form, options.detail, standalone=options.standalone)
-        checked = shown.outcome(net.notation)
-    write(result, options.output)
-    return {"proved": 0, "refuted": 1, "undecided": 3}[checked]
-
-
-def one_goal(words: Sequence[str]) -> str | None:
-    """The goal as one word; several mean that the shell has split it."""
-    from symbackprop.errors import GoalError
-
-    if len(words) > 1:
-        joined = " ".join(words)
-        raise GoalError(
-            f"the goal came in {len(words)} pieces ({joined}); put it in single quotes, or use the short form w_jk^l"
-        )
-    return words[0] if words else None
-
-
-def form_of(options: argparse.Namespace) -> str:
-    """The format asked for, else what the output's ending implies, else text."""
-    from symbackprop.output import find_format, format_of_file
-
-    if options.format is not None:
-        return find_format(options.format).name
-    if options.output and options.output != "-" and os.path.splitext(options.output)[1]:
-        return format_of_file(options.output).name
-    return "text"
-
-
-def run_gradient(options: argparse.Namespace) -> int:
-    from symbackprop.compile import find_backend
-    from symbackprop.errors import ModelError
-
-    find_backend(options.backend)
-    net = network(options)
-    if not net.system.numeric:
-        raise ModelError("a module needs sizes; give them, for example --sizes 784,30,10 --activation sigmoid")
-    with Progress("writing the module"):
-        text = net.module()
-    write(text, options.output)
-    return 0
-
-
-def run_models(options: argparse.Namespace) -> int:
-    from symbackprop.models import MODELS
-
-    width = max(map(len, MODELS))
-    write("\n".join(f"{m.name:<{width}}  {m.description}" for m in MODELS.values()) + "\n", None)
-    return 0
-
-
-def run_model(options: argparse.Namespace) -> int:
-    from symbackprop.api import load
-    from symbackprop.errors import ModelError
-
-    if os.path.exists(options.model) or options.model.endswith(".tex"):
-        raise ModelError(f"{options.model} is a file; built-in models are shown by name: see 'symbackprop models'")
-    net = load(options.model)
-    write(net.overview(ascii=options.ascii or not unicode_output()), None)
-    return 0
-
-
-def columns(options: argparse.Namespace) -> int:
-    """The width of the terminal, within what reads well."""
-    import shutil
-
-    if options.output and options.output != "-":
-        return 100
-    return max(60, min(shutil.get_terminal_size((100, 24)).columns, 120))
-
-
-def unicode_output() -> bool:
-    encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "")
-    return encoding.startswith("utf")
-
-
-def write(text: str, path: str | None) -> None:
-    """To a file, whole or not at all; or to standard output."""
-    if path is None or path == "-":
-        try:
-            sys.stdout.write(text)
-            sys.stdout.flush()
-        except UnicodeEncodeError:
-            sys.stdout.buffer.write(text.encode("utf-8"))
-        return
-    from symbackprop.output import write_file
-
-    write_file(path, text)
-    print(f"wrote {path}", file=sys.stderr)
-
-
-class Progress:
-    """A word on standard error once work takes longer than a second."""
-
-    def __init__(self, what: str) -> None:
-        self.what = what
-
-    def __enter__(self) -> None:
-        import threading
-
-        self.done = threading.Event()
-        self.thread = threading.Thread(target=self.wait, daemon=True)
-        self.thread.start()
-
-    def wait(self) -> None:
-        if self.done.wait(1.0):
-            return
-        print(f"symbackprop: {self.what} ", end="", file=sys.stderr, flush=True)
-        while not self.done.wait(1.0):
-            print(".", end="", file=sys.stderr, flush=True)
-        print(" done", file=sys.stderr, flush=True)
-
-    def __exit__(self, *_: object) -> None:
-        self.done.set()
-        self.thread.join()
+options:
+  -h, --help  show this help message and exit
+  --version   show program's version number and exit
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -289,36 +49,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given:
         sys.stdout.write(EXAMPLES)
         return 0
-    try:
-        options = parser().parse_args(given)
-    except SystemExit as e:
-        return int(e.code or 0)
-    from symbackprop.errors import SymbackpropError
-
-    try:
-        return int(options.run(options))
-    except SymbackpropError as e:
-        print(f"symbackprop: {e}", file=sys.stderr)
-        return 2
-    except RecursionError:
-        print("symbackprop: this network is too deep or this expression too large for it", file=sys.stderr)
-        return 2
-    except MemoryError:
-        print("symbackprop: not enough memory", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if given in (["--help"], ["-h"]):
+        sys.stdout.write(HELP)
         return 0
-    except KeyboardInterrupt:
-        print("symbackprop: stopped", file=sys.stderr)
-        return 130
-    except Exception as e:
-        if os.environ.get("SYMBACKPROP_DEBUG"):
-            raise
-        print(
-            f"symbackprop: a defect of ours ({type(e).__name__}: {e}); SYMBACKPROP_DEBUG=1 shows where", file=sys.stderr
-        )
-        return 2
+    if given == ["--version"]:
+        sys.stdout.write(f"symbackprop {__version__}\n")
+        return 0
+    from symbackprop.commands import run
+
+    return run(given)
 
 
 if __name__ == "__main__":
