@@ -121,12 +121,12 @@ def network(options: argparse.Namespace) -> Network:
 def size(text: str, whole: str) -> int | str:
     from symbackprop.errors import ModelError
 
-    if text.isalpha() and text.isascii():
+    if len(text) == 1 and text.isalpha() and text.isascii():
         return text
     try:
         return int(text)
     except ValueError:
-        raise ModelError(f"--sizes {whole}: {text!r} is no size; write whole numbers such as 784,30,10") from None
+        raise ModelError(f"--sizes {whole}: {text!r} is no size; write whole numbers such as 784,30,10, or a letter for a symbolic width") from None
 
 
 def run_derive(options: argparse.Namespace) -> int:

@@ -204,8 +204,12 @@ def check_sizes(
     if width is not None:
         raise ModelError("give either sizes or width, not both")
     return affine(len(sizes) - 1), tuple(
-        None if n is None or isinstance(n, str) else number(n, f"size n_{i}") for i, n in enumerate(sizes)
+        None if n is None or _letter(n) else number(n, f"size n_{i}") for i, n in enumerate(sizes)
     )
+
+
+def _letter(n: object) -> bool:
+    return isinstance(n, str) and len(n) == 1 and n.isalpha()
 
 
 def check_activations(activation: object, last: Affine, output: str | None) -> list[Activation]:

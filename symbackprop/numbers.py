@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from symbackprop.errors import GoalError
+from symbackprop.errors import GoalError, ShapeError
 from symbackprop.indices import Affine, affine
 from symbackprop.network import System
 from symbackprop.oracle import CannotEvaluate, Env, Number, Oracle, Sample
@@ -199,6 +199,9 @@ def numeric_instance(
     from symbackprop.derive import adjoints
 
     x = np.asarray(x, dtype=float)
+    for name, array in (("x", x), ("y", np.asarray(y, dtype=float))):
+        if not np.all(np.isfinite(array)):
+            raise ShapeError(f"{name} has entries that are not finite (NaN or infinity), expected numbers to show")
     if x.ndim != 1:
         raise GoalError(f"numbers are shown for one sample: x has shape {x.shape}, expected (n_0,)")
     widths = tuple(n for n in widths_of(network.system, params, x) if n is not None)

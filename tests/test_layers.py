@@ -23,6 +23,7 @@ ROWS = (
     "own compile render models output",
     "numbers",
     "api",
+    "commands",
     "cli",
 )
 KNOWN = {("numbers", "api")}  # numbers.py builds a facade to print with; it should take a System and a Notation

@@ -33,6 +33,9 @@ from symbackprop.symbols import Expr, families
 
 Params = Mapping[str, Any]
 BACKENDS = ("numpy",)
+
+EAGER_LAYERS = 64
+"""Up to this depth the code is generated when the function is made, so that what cannot be compiled is refused then."""
 DTYPES = {"f": np.dtype(np.float32), "d": np.dtype(np.float64)}
 
 
@@ -455,23 +458,25 @@ class GradientFunction(Caller):
         self.adjoints, self.describe = tuple(adjoints), describe
         self._wanted = tuple((f, self._layered[f]) for f in wrt)
         self._quick = len(self._data) == 2 and not given
+        self._source: tuple[System, str] | None = None
         if describe is not None:
             self.__doc__ = "\n".join(
                 [type(self).__doc__ or "", *(f"    {describe(a.subject)} = {describe(a.value)}" for a in adjoints)]
             )
-        if system.layers.value is not None:
+        if system.layers.value is not None and system.layers.value <= EAGER_LAYERS:
             self._network({}).code(True, False)  # a function that cannot be compiled is refused here
 
     def _build(self, system: System, batched: bool, value: bool) -> Emitted:
         with without_collection():
             return self._generate(system, batched, value)
 
-    def _generate(self, system: System, batched: bool, value: bool) -> Emitted:
+    def _generate(self, system: System, batched: bool, value: bool, noted: bool = False) -> Emitted:
+        """The code; `noted` writes the formula of each line beside it, which only a reader waits for."""
         adjoints: Sequence[AdjointLike] = self.adjoints
         if self.system.layers.value is None:
             assert system.layers.value is not None
             adjoints = instantiate_adjoints(self.system, adjoints, system.layers.value)
-        noted = self.describe is not None
+        noted = noted and self.describe is not None
         program = lower(system, adjoints, self.wrt, batched=batched, value=value, given=self.given, annotate=noted)
         return emit(program, _comment(program.notes, self.describe))
 
@@ -617,12 +622,17 @@ class GradientFunction(Caller):
     def source(self) -> str:
         """The generated NumPy source for a batch; of a symbolic network, that of the depth called last."""
         if self.system.layers.value is not None:
-            return self._network({}).code(True, False).source
-        with self._lock:
-            networks = list(self._networks.values())
-        if not networks:
-            return "# The depth is symbolic: the code is generated at the first call.\n"
-        return networks[-1].code(True, False).source
+            system = self.system
+        else:
+            with self._lock:
+                networks = list(self._networks.values())
+            if not networks:
+                return "# The depth is symbolic: the code is generated at the first call.\n"
+            system = networks[-1].system
+        if self._source is None or self._source[0] is not system:
+            with without_collection():
+                self._source = (system, self._generate(system, True, False, noted=True).source)
+        return self._source[1]
 
     def __repr__(self) -> str:
         return f"<gradient of {self.system.cost} by {', '.join(self.wrt)}; .source shows its code>"
