@@ -473,7 +473,9 @@ class DerivationAt(Derivation):
     ) -> None:
         from symbackprop.numbers import numeric_instance
 
-        self._numbers = numeric_instance(derivation.network, derivation.goal, params, x, y, indices)
+        self._numbers = numeric_instance(
+            derivation.network.system, derivation.network.notation, derivation.goal, params, x, y, indices
+        )
         super().__init__(derivation.network, self._numbers.goal)
 
     @property

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 
 from symbackprop.derivation import Record, Section, Step
-from symbackprop.indices import Axis, Guard
+from symbackprop.indices import Affine, Axis, Constraint, Guard
 from symbackprop.network import System
 from symbackprop.oracle import CannotEvaluate, Number, Oracle, OutOfRange, Sample, transcendental
 from symbackprop.symbols import (
@@ -24,6 +24,7 @@ from symbackprop.symbols import (
     Vec,
     bound,
     names,
+    substitute,
     walk,
 )
 from symbackprop.verdict import Check, StepCheck
@@ -69,10 +70,12 @@ def check_record(record: Record, seed: int = 0) -> Check:
             if left:
                 break
         out.append(StepCheck(number, step.rule, again, evaluated, left, right, where))
+    loose = broken_links(record)
+    out += [StepCheck(len(steps) + n, f"link: {what}", False, 0) for n, what in enumerate(loose)]
     if any(s.verdict == "refuted" or not s.again for s in out):
         verdict = "refuted"
     else:
-        verdict = "proved" if all(s.verdict == "proved" for s in out) else "undecided"
+        verdict = "proved" if out and all(s.verdict == "proved" for s in out) else "undecided"
     facts = tuple(f.text for f in record.system.facts) if uses_fact(record) else ()
     return Check(
         verdict,  # type: ignore[arg-type]
@@ -82,6 +85,69 @@ def check_record(record: Record, seed: int = 0) -> Check:
         samples[0].arithmetic,
         facts,
     )
+
+
+def broken_links(record: Record) -> list[str]:
+    """What does not hang together: a step that does not start where the one before ended, a result that no step gave."""
+    out: list[str] = []
+    for n, section in enumerate(record.sections):
+        at = f"section {n + 1}"
+        if not section.steps:
+            out.append(f"{at} has no steps")
+            continue
+        if not begins(section, record.sections[:n]):
+            out.append(f"{at} does not begin with its own left side")
+        if any(a.after != b.before for a, b in pairwise(section.steps)):
+            out.append(f"{at} has a step that does not continue the one before")
+    results = [s.result for s in record.sections]
+    if record.sections and record.result != record.goal and record.result not in results:
+        scalar = (
+            record.goal.bottom.body
+            if isinstance(record.goal, Partial) and isinstance(record.goal.bottom, Vec)
+            else None
+        )
+        if not isinstance(record.result, Partial) or record.result.bottom != scalar:
+            out.append("the result is that of no section")
+    about = [s for s in record.sections if s.subject == record.goal]
+    if (
+        about
+        and not record.cases
+        and isinstance(record.goal, Partial)
+        and record.result not in [s.result for s in about]
+    ):
+        if not isinstance(record.sections[-1].subject, Assign):
+            out.append("the result is not that of the goal")
+    for guard, value in record.cases:
+        if not any(s.result == value and s.case == guard for s in record.sections):
+            out.append("a case of the result is that of no section")
+    if record.induction is not None:
+        base, step = record.induction
+        inside = 0 <= base < len(record.sections) and 0 <= step < len(record.sections)
+        if not inside or record.sections[base].recursion or not record.sections[step].recursion:
+            out.append("the induction has no base or no step")
+    return out
+
+
+def begins(section: Section, before: tuple[Section, ...]) -> bool:
+    """Whether a section starts from its subject, or from what an earlier section found for it."""
+    start = section.steps[0].before
+    if start == section.subject:
+        return True
+    fixed = dict(solve_for_layer(c) for c in section.case if c.equal)
+    for s in before:
+        for mapping in ({}, fixed):
+            if s.steps and substitute(s.subject, mapping) == section.subject and substitute(s.result, mapping) == start:
+                return True
+    return False
+
+
+def solve_for_layer(c: Constraint) -> tuple[str, Affine]:
+    """The layer that an equation fixes, with its value: l = L."""
+    for n, k in c.expr.terms:
+        value = (c.expr - Affine(((n, k),))) * -k
+        if abs(k) == 1 and n.islower():
+            return n, value
+    return "", Affine(())
 
 
 def point(oracle: Oracle, env: dict[str, int]) -> str:
@@ -170,11 +236,7 @@ def draw_samples(system: System, expressions: list[Expr], seed: int) -> list[Sam
     out: list[Sample] = []
     for n, depth in enumerate(depths):
         narrowest = max(3, least)
-        equal = (narrowest,) * (depth + 1)
-        cycle = (2, 0, 1, 3) if n == 0 else (1, 3, 0, 2)
-        distinct = tuple(narrowest + cycle[i % 4] for i in range(depth + 1))
-        if node is not None and all(w == 1 for w in system.widths):
-            equal = distinct = (1,) * (depth + 1)
+        equal, distinct = sample_widths(system, depth, narrowest, n)
         arithmetic = (
             "rigorous intervals"
             if ball
@@ -185,8 +247,26 @@ def draw_samples(system: System, expressions: list[Expr], seed: int) -> list[Sam
         for widths in (equal, distinct) if n == 0 and equal != distinct else (distinct,):
             out.append(Sample(depth, widths, seed, arithmetic))
     if len(out) == 1:
-        out.append(Sample(out[0].layers, out[0].widths, seed + 1, out[0].arithmetic))
+        wider = tuple(w + 1 if w > 1 else 1 for w in out[0].widths)
+        out.append(Sample(out[0].layers, wider, seed + 1, out[0].arithmetic))
     return out
+
+
+def sample_widths(system: System, depth: int, narrowest: int, serial: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Widths all equal, and widths that differ wherever the network's may.
+
+    A layer of one node stays one; layers of equal stated widths stay equal, so that what rests on that holds.
+    """
+    stated = [system.size(Axis("node", "n", Affine((), i))) for i in range(depth + 1)]
+    if system.layers.value is None:
+        stated = [system.widths[0]] * (depth + 1)
+    equal = tuple(1 if s == 1 else narrowest for s in stated)
+    cycle = (2, 0, 1, 3) if serial == 0 else (1, 3, 0, 2)
+    classes = {v: i for i, v in enumerate(dict.fromkeys(s for s in stated if s not in (None, 1)))}
+    distinct = tuple(
+        1 if s == 1 else narrowest + cycle[(i if s is None else classes[s]) % 4] for i, s in enumerate(stated)
+    )
+    return equal, distinct
 
 
 def ordered(system: System) -> bool:

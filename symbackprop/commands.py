@@ -126,7 +126,9 @@ def size(text: str, whole: str) -> int | str:
     try:
         return int(text)
     except ValueError:
-        raise ModelError(f"--sizes {whole}: {text!r} is no size; write whole numbers such as 784,30,10, or a letter for a symbolic width") from None
+        raise ModelError(
+            f"--sizes {whole}: {text!r} is no size; write whole numbers such as 784,30,10, or a letter for a symbolic width"
+        ) from None
 
 
 def run_derive(options: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ from symbackprop.indices import Affine, Constraint, Guard, equals, implies, sati
 from symbackprop.network import System
 from symbackprop.rules import RULES, Context
 from symbackprop.rules.calculus import DERIVATIVE_RULES
-from symbackprop.rules.graph import apart, crosses, reaches, undecided, uses
+from symbackprop.rules.graph import apart, crosses, held, reaches, undecided, uses
 from symbackprop.symbols import (
     Assign,
     D,
@@ -39,6 +39,7 @@ from symbackprop.symbols import (
 )
 
 SIMPLIFY = (
+    "one term",
     "arithmetic",
     "delta picks one term",
     "equal indices",
@@ -97,6 +98,14 @@ class Line:
         while self.apply_first(rules):
             pass
 
+    def substitute(self, path: tuple[int, ...]) -> bool:
+        """Substitute an earlier result for the part at `path`, and remember for whom."""
+        part, place = at(self.current, path), len(self.steps)
+        if not self.apply("substitute", path):
+            return False
+        self.steps[place] = replace(self.steps[place], uses=(part,))
+        return True
+
     def show_last(self, level: Detail = Detail.LECTURE) -> None:
         """The last step gets a line of its own from `level` on."""
         if self.steps:
@@ -129,6 +138,9 @@ def local(subject: Partial, context: Context) -> Line:
     if not line.apply("definition", (), Detail.LECTURE):
         return line
     line.steps[-1] = replace(line.steps[-1], note=renamed(subject, context))
+    line.simplify(("one term",))
+    if len(line.steps) > 1:
+        line.show_last()
     for path, part in walk(line.current):
         if isinstance(part, D) and line.apply("the sum written out", path, Detail.LECTURE):
             break
@@ -462,8 +474,7 @@ class Deriver:
             values = {k: v for k, v in self.known(inner).items() if sum_depth(v) <= 1}
             line = Line(here, inner.knowing(values), start)
             for path, p in walk(start):
-                if isinstance(p, Partial) and line.apply("substitute", path):
-                    line.steps[-1] = replace(line.steps[-1], uses=(p,))
+                if isinstance(p, Partial) and line.substitute(path):
                     break
             if line.steps:
                 line.simplify(("arithmetic",))
@@ -494,8 +505,7 @@ class Deriver:
         line = Line(subject, context.knowing(values), chained)
         while True:
             for path, p in walk(line.current):
-                if isinstance(p, Partial) and line.apply("substitute", path):
-                    line.steps[-1] = replace(line.steps[-1], uses=(p,))
+                if isinstance(p, Partial) and line.substitute(path):
                     break
             else:
                 break
@@ -554,6 +564,34 @@ def factors_of(e: Expr, context: Context) -> list[tuple[Partial, Context]]:
     return list(out.items())
 
 
+def factor_record(system: System, goal: Partial, context: Context, named: frozenset[str]) -> Record:
+    """The derivation of one factor of a chain: the derivative of a quantity by one in its own equation."""
+    bottom = goal.bottom
+    if not isinstance(bottom, Ref):
+        raise GoalError("the derivative of one quantity by an array is not derived; name one entry")
+    inner = Context(system, (*system.range_of(goal.top), *context.assume))
+    direct = [u for u in uses(system, bottom, inner.assume, goal.top.family) if not u.condition]
+    equation = system.defining(goal.top, inner.assume)
+    if (
+        equation is None
+        or not any(u.equation.lhs.family == goal.top.family for u in direct)
+        or held(system, goal.top, bottom)
+    ):
+        raise GoalError(
+            f"{goal.top.family} is no cost, and {bottom.family} does not stand in its equation alone: "
+            f"derive the cost {system.cost}, or one factor of its chain such as dz_j^L/dw_jk^L"
+        )
+    line = local(goal, inner)
+    if not line.steps:
+        line = local(replace(goal, direct=True), inner)
+    if not line.steps or any(isinstance(p, D) for _, p in walk(line.current)):
+        raise GoalError(
+            f"the equation of {goal.top.family} does not give this derivative at once; derive {system.cost}"
+        )
+    line.show_last(Detail.BRIEF)
+    return Record(system, line.subject, (line.section("result", level=Detail.BRIEF),), line.current, named)
+
+
 def derive(system: System, goal: Partial, *, named: frozenset[str] = frozenset(), assume: Guard = ()) -> Record:
     """Derive one gradient.
 
@@ -569,6 +607,8 @@ def derive(system: System, goal: Partial, *, named: frozenset[str] = frozenset()
     if not reaches(system, bottom.family, goal.top.family):
         raise GoalError(f"{goal.top.family} does not depend on {bottom.family}, so there is nothing to derive")
     context = Context(system, (*system.range_of(bottom), *assume))
+    if goal.top.family != system.cost and not (system.mean and goal.top.family == system.mean[0]):
+        return factor_record(system, goal, context, named)
     deriver = Deriver(system, named or frontier(system), bool(named))
     scalar = Partial(goal.top, bottom)
     lead: list[Section] = []
@@ -593,7 +633,8 @@ def derive(system: System, goal: Partial, *, named: frozenset[str] = frozenset()
     if lead and induction:
         induction = (induction[0] + len(lead), induction[1] + len(lead))
     if lead and goal.top.family != system.cost:
-        result = lead[0].result
+        # The sections after the first are about one sample's cost; their cases are not those of the mean.
+        result, cases = lead[0].result, ()
     if isinstance(goal.bottom, Vec):
         extra = array_section(goal, result, context)
         sections.append(extra)
@@ -694,6 +735,7 @@ def array_section(goal: Partial, entry: Expr, context: Context) -> Section:
     line = Line(goal, context.knowing(known))
     line.apply("collect the components", (), Detail.LECTURE)
     line.apply("substitute", (0,))
+    line.steps[-1] = replace(line.steps[-1], uses=(Partial(goal.top, goal.bottom.body),))
     line.simplify(("scalar factor of an array", "arithmetic"))
     line.show_last(Detail.BRIEF)
     return line.section("result", level=Detail.BRIEF)
@@ -705,6 +747,7 @@ def update_section(system: System, parameter: Ref, gradient: Partial, result: Ex
     for path, p in walk(line.current):
         if p == gradient:
             line.apply("substitute", path, Detail.BRIEF)
+            line.steps[-1] = replace(line.steps[-1], uses=(gradient,))
             break
     return line.section("update", level=Detail.BRIEF)
 

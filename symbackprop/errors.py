@@ -29,7 +29,7 @@ class ReadError(GoalError):
 
     def __init__(self, message: str, text: str = "", column: int = 0) -> None:
         super().__init__(f"column {column}: {message}" if column else message)
-        self.text, self.column = text, column
+        self.what, self.text, self.column = message, text, column
 
 
 class UnknownFamilyError(GoalError):

@@ -317,7 +317,9 @@ def dense_system(
     one = widths == (1,) * len(widths)
 
     def total(index: str, axis: Axis, body: Expr) -> Expr:
-        return substitute(body, {index: affine(0)}) if one else Sum(index, axis, body)
+        layer = axis.at.value if axis.at is not None else None
+        single = one or (layer is not None and widths[layer] == 1)
+        return substitute(body, {index: affine(0)}) if single else Sum(index, axis, body)
 
     i = affine("i")
     out, target = a[last, "j"], y["j"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from symbackprop.errors import GoalError, ShapeError
 from symbackprop.indices import Affine, affine
 from symbackprop.network import System
+from symbackprop.notation import Notation
 from symbackprop.oracle import CannotEvaluate, Env, Number, Oracle, Sample
 from symbackprop.render.document import Document, Row, Rows
 from symbackprop.symbols import (
@@ -33,7 +34,6 @@ from symbackprop.symbols import (
 )
 
 if TYPE_CHECKING:
-    from symbackprop.api import Network
     from symbackprop.derivation import Record
 
 SHOWN_TERMS = 4
@@ -134,7 +134,6 @@ class Numeric:
         oracle: Evaluates expressions with the network's values.
     """
 
-    network: Network
     goal: Partial
     oracle: Instance
     env: Env
@@ -185,7 +184,13 @@ class Numeric:
 
 
 def numeric_instance(
-    network: Network, goal: Partial, params: Mapping[str, Any], x: Any, y: Any, indices: Mapping[str, int]
+    system: System,
+    notation: Notation,
+    goal: Partial,
+    params: Mapping[str, Any],
+    x: Any,
+    y: Any,
+    indices: Mapping[str, int],
 ) -> Numeric:
     """The numbers of one sample of a network, and the goal at given positions.
 
@@ -204,8 +209,8 @@ def numeric_instance(
             raise ShapeError(f"{name} has entries that are not finite (NaN or infinity), expected numbers to show")
     if x.ndim != 1:
         raise GoalError(f"numbers are shown for one sample: x has shape {x.shape}, expected (n_0,)")
-    widths = tuple(n for n in widths_of(network.system, params, x) if n is not None)
-    system = instantiate(network.system, widths) if not network.system.numeric else network.system
+    widths = tuple(n for n in widths_of(system, params, x) if n is not None)
+    given, system = system, system if system.numeric else instantiate(system, widths)
     depth = len(widths) - 1
     forward_values = forward(system, params, x)
     derived = [n for n, f in system.families.items() if f.kind == "derived"]
@@ -221,21 +226,16 @@ def numeric_instance(
         slopes[n] = {i + first: a for i, a in enumerate(found[n])}
     bottom = goal.bottom.body if isinstance(goal.bottom, Vec) else goal.bottom
     assert isinstance(bottom, Ref)
-    mapping = positions(network, bottom, indices, depth)
-    if network.system.layers.value is None:
+    mapping = positions(given, notation.first, bottom, indices, depth)
+    if given.layers.value is None:
         mapping["L"] = affine(depth)
     at = substitute(Partial(goal.top, bottom), mapping)
     assert isinstance(at, Partial)
-    from symbackprop.api import Network as Facade
-
-    concrete = Facade(system, network.notation, network.label)
-    oracle = Instance(system, arrays, slopes, depth, widths)
-    return Numeric(concrete, at, oracle, {})
+    return Numeric(at, Instance(system, arrays, slopes, depth, widths), {})
 
 
-def positions(network: Network, bottom: Ref, indices: Mapping[str, int], depth: int) -> dict[str, Affine]:
+def positions(system: System, first: int, bottom: Ref, indices: Mapping[str, int], depth: int) -> dict[str, Affine]:
     """Values of the goal's free letters: those given, in the notation's counting; the first node and the last layer else."""
-    system, first = network.system, network.notation.first
     free = names(bottom) - system.layers.names
     strange = set(indices) - free
     if strange:

@@ -161,7 +161,7 @@ class Intervals:
 
     def erf(self, x: Number) -> Number:
         """The Taylor series, with its remainder (alternating, terms falling) added as an interval."""
-        if float(abs(x).a) > 9:
+        if float(abs(x).a) > 6:
             # 1 - erf(x) < exp(-x^2) for x > 0.
             tail = self.iv.exp(-x * x)
             sign = 1 if x > 0 else -1
@@ -510,7 +510,14 @@ class Oracle:
         key = (name, layer)
         if key not in self.polynomials:
             r = self.draw("polynomial", name, layer)
-            self.polynomials[key] = [self.number(self.rational(r)) for _ in range(4)]
+            scales = (Fraction(1, 2), Fraction(1, 8), Fraction(1, 16), Fraction(1, 40))
+            # Where exp and ln are in play, values stay small and mostly between 0 and 1.
+            self.polynomials[key] = [
+                self.number(self.rational(r))
+                if self.intervals is None
+                else self.number(abs(self.rational(r)) * s if n == 0 else self.rational(r) * s)
+                for n, s in enumerate(scales)
+            ]
         c = self.polynomials[key]
         out = c[3]
         for k in (c[2], c[1], c[0]):

@@ -471,7 +471,8 @@ def names(e: Expr) -> frozenset[str]:
         case Delta(left, right):
             return left.names | right.names
         case Sum(index, axis, body) | Vec(index, axis, body):
-            inner = names(body) - {index}
+            guarded = {n for c in e.guard for n in c.expr.names} if isinstance(e, Sum) else set()
+            inner = (names(body) | guarded) - {index}
             return inner | axis.at.names if axis.at else inner
         case WrittenOut(s, shown):
             return names(s).union(*(i.names for i in shown if i is not None))
@@ -510,14 +511,17 @@ def substitute(e: Expr, mapping: Mapping[str, Affine]) -> Expr:
         case Delta(left, right, axis):
             return Delta(left.substitute(mapping), right.substitute(mapping), axis.substitute(mapping))
         case Sum(index, axis, body) | Vec(index, axis, body):
-            inner = {n: a for n, a in mapping.items() if n != index and n in names(body)}
+            guard = e.guard if isinstance(e, Sum) else ()
+            inside = names(body) | {n for c in guard for n in c.expr.names}
+            inner = {n: a for n, a in mapping.items() if n != index and n in inside}
             incoming = frozenset().union(*(a.names for a in inner.values()))
             if index in incoming:
-                new = fresh(index, incoming | names(body) | bound(body) | mapping.keys())
+                new = fresh(index, incoming | inside | bound(body) | mapping.keys())
+                guard = tuple(c.substitute({index: affine(new)}) for c in guard)
                 body, index = substitute(body, {index: affine(new)}), new
             out = replace(e, index=index, axis=axis.substitute(mapping), body=substitute(body, inner))
-            if isinstance(out, Sum) and out.guard:
-                out = replace(out, guard=tuple(c.substitute(inner) for c in out.guard))
+            if isinstance(out, Sum) and guard:
+                out = replace(out, guard=tuple(c.substitute(inner) for c in guard))
             return out
         case WrittenOut(s, shown):
             new_sum = substitute(s, mapping)

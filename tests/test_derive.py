@@ -1,7 +1,5 @@
 """The formulas of the lessons come out, in their order, proved; and those of networks that no lesson shows."""
 
-# ruff: noqa: E741  (l is the layer)
-
 from __future__ import annotations
 
 import re

@@ -1,7 +1,5 @@
 """Index arithmetic, guards and fresh names: compared with brute force over small ranges."""
 
-# ruff: noqa: E741  (l is the layer)
-
 from __future__ import annotations
 
 import itertools

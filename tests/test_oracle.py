@@ -1,7 +1,5 @@
 """The judge: its derivatives against hand computation, its samples against known traps, its refusal of planted errors."""
 
-# ruff: noqa: E741  (l is the layer)
-
 from __future__ import annotations
 
 import random

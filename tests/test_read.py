@@ -1,7 +1,5 @@
 """Goals: every spelling that people use, every text answered, and what is printed reads back."""
 
-# ruff: noqa: E741  (l is the layer)
-
 from __future__ import annotations
 
 import functools

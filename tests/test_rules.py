@@ -1,7 +1,5 @@
 """Every rule: what it does, that it is true on samples, that a plausible slip is not, and where it stops."""
 
-# ruff: noqa: E741  (l is the layer)
-
 from __future__ import annotations
 
 from collections.abc import Mapping

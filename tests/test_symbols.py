@@ -1,7 +1,5 @@
 """Expressions: substitution without capture, equality up to bound names, paths."""
 
-# ruff: noqa: E741  (l is the layer)
-
 from __future__ import annotations
 
 from fractions import Fraction

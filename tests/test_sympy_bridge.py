@@ -50,7 +50,7 @@ from symbackprop.sympy_bridge import (
     to_sympy,
 )
 
-l, j, k = sympy.symbols("l j k", integer=True)  # noqa: E741
+l, j, k = sympy.symbols("l j k", integer=True)
 Z = Param("z")
 X = sympy.Symbol("x")
 NET = dense_system()

@@ -76,10 +76,6 @@ class Reader:
     def goal(self) -> tuple[Quantity | None, Quantity]:
         """The quantity above (None: the cost) and the quantity below."""
         if self.next.text in ("frac", "dfrac", "tfrac"):
-            if self.next.kind != "command":
-                raise self.fail(
-                    "'frac' without its backslash; put the goal in single quotes so that the shell leaves it alone"
-                )
             self.take()
             top = self.braced_derivative()
             bottom = self.braced_derivative()
@@ -213,7 +209,21 @@ def read_goal(text: str, system: System, notation: Notation) -> Partial:
     if not text.strip():
         raise ReadError("the goal is empty; expected a symbol such as 'w_jk^l'", text, 1)
     text = re.sub(r"^\$+|\$+$", "", text.strip(" "))
-    top, bottom = Reader(plain_scripts(text)).goal()
+    plain, origin = plain_scripts(text)
+    if re.match(r"\s*(frac|dfrac|partial|nabla)", plain):
+        raise ReadError(
+            "a command without its backslash; put the goal in single quotes so that the shell leaves it alone", text, 1
+        )
+    try:
+        return meant(plain, system, notation)
+    except ReadError as e:
+        column = origin[min(e.column, len(origin)) - 1] + 1 if e.column else 0
+        raise ReadError(e.what, text, column) from None
+
+
+def meant(text: str, system: System, notation: Notation) -> Partial:
+    """The goal in plain LaTeX or the short form."""
+    top, bottom = Reader(text).goal()
     meaning = Meaning(text, system, notation)
     above = Ref(system.cost, ()) if top is None else meaning.top(top)
     below = meaning.bottom(bottom)

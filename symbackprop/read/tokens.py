@@ -19,6 +19,7 @@ SPACING = frozenset({",", ";", ":", "!", " ", ".", "quad", "qquad", "left", "rig
 
 UNICODE = {
     **dict(zip("₀₁₂₃₄₅₆₇₈₉ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ₊₋₌₍₎", "0123456789aehijklmnoprstuvx+-=()", strict=True)),
+    "‚": ",",
 }
 SUPER = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ˡᴸᵗᵀ", "0123456789+-=()lLtT", strict=True))
 GREEK = {"δ": "delta", "σ": "sigma", "η": "eta", "∂": "partial", "φ": "phi"}
@@ -34,16 +35,37 @@ class Token:
     """1-based, in the text as given."""
 
 
-def plain_scripts(text: str) -> str:
-    """Unicode subscripts and superscripts as _{...} and ^{...}, so that what the terminal shows can be pasted back."""
+def plain_scripts(text: str) -> tuple[str, list[int]]:
+    """Unicode scripts and Greek letters in plain LaTeX, so that what the terminal shows can be pasted back.
 
-    def run(table: dict[str, str], sign: str, t: str) -> str:
-        return re.sub("[" + "".join(table) + "]+", lambda m: sign + "{" + "".join(table[c] for c in m[0]) + "}", t)
+    Returns:
+        The text, and for each of its characters the place it has in `text`, for error messages.
+    """
+    out: list[str] = []
+    origin: list[int] = []
 
-    out = run(SUPER, "^", run(UNICODE, "_", text))
-    for g, name in GREEK.items():
-        out = out.replace(g, f"\\{name} ")
-    return out.replace("′", "'").replace("−", "-")
+    def write(piece: str, place: int) -> None:
+        out.append(piece)
+        origin.extend([place] * len(piece))
+
+    n = 0
+    while n < len(text):
+        if text.startswith("C̄", n):
+            write(r"\overline{C}", n)
+            n += 2
+            continue
+        c = text[n]
+        table, sign = (UNICODE, "_") if c in UNICODE else (SUPER, "^") if c in SUPER else ({}, "")
+        if table:
+            write(sign + "{", n)
+            while n < len(text) and text[n] in table:
+                write(table[text[n]], n)
+                n += 1
+            write("}", n - 1)
+            continue
+        write(f"\\{GREEK[c]} " if c in GREEK else {"′": "'", "−": "-"}.get(c, c), n)
+        n += 1
+    return "".join(out), [*origin, len(text)]
 
 
 def tokenize(text: str) -> list[Token]:

@@ -21,6 +21,7 @@ from symbackprop.rules.sums import points
 from symbackprop.symbols import (
     Assign,
     Call,
+    Compare,
     Expr,
     Family,
     Mul,
@@ -29,6 +30,7 @@ from symbackprop.symbols import (
     Ref,
     Size,
     Sum,
+    Vec,
     WrittenOut,
     families,
     walk,
@@ -228,13 +230,9 @@ def definitions(w: Writer, record: Record) -> None:
     if rows:
         w.heading("The network")
         w.blocks.append(Rows(tuple(rows)))
-    facts = [
-        p
-        for f in record.system.facts
-        for p in (" and " if f is not record.system.facts[0] else "", f.lhs, " = ", f.rhs)
-    ]
-    if facts and any(s.rule == "declared fact" for s in record.steps):
-        w.blocks.append(Prose(("Declared of the data: ", *facts[1:], ".")))
+    if any(s.rule == "declared fact" for s in record.steps):
+        for f in record.system.facts:
+            w.blocks.append(Prose(("Declared of the data: ", Compare("==", f.lhs, f.rhs), ".")))
     own_functions(w, record)
 
 
@@ -309,6 +307,9 @@ def reason(w: Writer, record: Record, section: Section, step: Step, hidden: list
     ):
         names = [n for n in names if n != RULES["delta picks one term"].passing]
     uses = [u for s in (*hidden, step) for u in s.uses]
+    if not names and not uses:
+        # A line has a reason, if only the one that it would pass over elsewhere.
+        names = [s.rule for s in (*hidden, step) if not RULES[s.rule].trivial and s.rule != "substitute"][:1]
     numbers = sorted({n for u in uses if (n := cited(w, record.system, u)) is not None})
     pieces: list[Piece] = []
     if "definition" in names or "differentiate the definition" in names:
@@ -378,7 +379,7 @@ def write_section(w: Writer, record: Record, section: Section, position: int) ->
         first, last = False, step.after
     if not rows:
         return
-    if section.kind in ("result", "update"):
+    if answers(record, section):
         rows[-1] = replace(rows[-1], boxed=True)
     if rows[-1].number is not None:
         w.numbers.setdefault(section.subject, rows[-1].number)
@@ -387,6 +388,17 @@ def write_section(w: Writer, record: Record, section: Section, position: int) ->
             w.numbers[Partial(section.subject.top, section.subject.bottom)] = rows[-1].number
     w.heading(*title(record, section))
     w.blocks.append(Rows(tuple(rows)))
+
+
+def answers(record: Record, section: Section) -> bool:
+    """Whether a section ends in what was asked for, or in a case of it."""
+    if isinstance(section.subject, Assign):
+        return True
+    if section.kind not in ("result", "goal") or not isinstance(record.goal, Partial):
+        return False
+    if section.result == record.result:
+        return True
+    return section.kind == "result" and any(section.result == value for _, value in record.cases)
 
 
 def _closes(record: Record, position: int) -> bool:
@@ -417,6 +429,8 @@ def title(record: Record, section: Section) -> Pieces:
         case "update":
             return ("One step of gradient descent",)
         case _:
+            if isinstance(section.subject, Partial) and isinstance(section.subject.bottom, Vec):
+                return ("All components together",)
             return ("The result", *case)
 
 

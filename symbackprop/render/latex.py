@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from symbackprop.render.printer import Printer
+from symbackprop.render.printer import Printer, short_decimal
 from symbackprop.symbols import Role
 
 COMPARE = {"<": "<", "<=": r"\le", ">": ">", ">=": r"\ge", "==": "=", "!=": r"\ne"}
@@ -18,6 +18,9 @@ class Latex(Printer):
     def number(self, value: Fraction) -> str:
         if value.denominator == 1:
             return str(value.numerator)
+        decimal = short_decimal(value)
+        if decimal:
+            return decimal
         sign = "-" if value < 0 else ""
         return rf"{sign}\frac{{{abs(value.numerator)}}}{{{value.denominator}}}"
 
@@ -70,7 +73,7 @@ class Latex(Printer):
         return rf"\sum{limits} {body}"
 
     def power(self, base: str, exponent: str) -> str:
-        base = f"{{{base}}}" if "^" in base and not base.startswith((r"\left", r"\lvert")) else base
+        base = rf"\left({base}\right)" if "^" in base and not base.startswith((r"\left", r"\mathopen")) else base
         return f"{base}^{exponent}" if len(exponent) == 1 else f"{base}^{{{exponent}}}"
 
     def apply(self, name: str, argument: str) -> str:

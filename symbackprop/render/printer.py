@@ -48,6 +48,17 @@ from symbackprop.symbols import (
 ADD, MUL, POW, ATOM = 1, 2, 3, 4
 
 
+def short_decimal(value: Fraction) -> str:
+    """A constant such as 0.044715 as its author wrote it; fractions of small numbers stay fractions."""
+    if value.denominator <= 100:
+        return ""
+    rest = value.denominator
+    for p in (2, 5):
+        while rest % p == 0:
+            rest //= p
+    return format(float(value), ".12g") if rest == 1 else ""
+
+
 def short(x: float) -> str:
     """Four significant digits, as a person would write them down."""
     return f"{x:.4g}"
@@ -115,12 +126,14 @@ class Printer(ABC):
     def write(self, e: Expr, around: int, last: bool = True) -> str:
         """`e` inside something that binds with strength `around`; `last` says that nothing follows it."""
         text, strength = self.layout(e)
-        open_ended = isinstance(e, Sum | D) or (
-            isinstance(e, Mul) and e.factors and isinstance(self.ordered(e)[-1][0], Sum | D)
-        )
+        open_ended = self.runs_on(e) or (isinstance(e, Mul) and e.factors and self.runs_on(self.ordered(e)[-1][0]))
         if strength < around or (open_ended and not last):
             return self.bracket(text)
         return text
+
+    def runs_on(self, e: Expr) -> bool:
+        """Whether it reaches as far to the right as it can, so that what follows needs it in brackets."""
+        return isinstance(e, Sum) or (isinstance(e, D) and isinstance(e.body, Sum | D))
 
     def layout(self, e: Expr) -> tuple[str, int]:
         match e:
@@ -286,7 +299,9 @@ class Printer(ABC):
         out: list[tuple[str, bool]] = []
         for n, (f, role) in enumerate(factors):
             last = n == len(factors) - 1
-            text = self.write(f, POW if isinstance(f, Add | WrittenOut) or (n and self.signed(f)) else MUL, last=last)
+            text = self.write(
+                f, POW if isinstance(f, Add | WrittenOut) or ((n or role) and self.signed(f)) else MUL, last=last
+            )
             if isinstance(f, Div) and self.linear and len(factors) > 1:
                 text = self.bracket(self.write(f, 0))
             tight = isinstance(f, Num) and n == 0 and f.value.denominator == 1

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from symbackprop.render.printer import Printer
+from symbackprop.render.printer import Printer, short_decimal
 from symbackprop.symbols import Role
 
 SUPERSCRIPT = dict(zip("0123456789+-−=()abcdefghijklmnoprstuvwxyzABDEGHIJKLMNOPRTUVW,",
@@ -24,7 +24,7 @@ class Text(Printer):
     linear = True
 
     def number(self, value: Fraction) -> str:
-        return str(value).replace("-", self.minus())
+        return (short_decimal(value) or str(value)).replace("-", self.minus())
 
     def letter(self, latex: str) -> str:
         if latex in LETTERS:

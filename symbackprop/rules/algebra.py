@@ -397,7 +397,23 @@ def recognise(e: Expr, context: Context) -> Expr | None:
             continue
         formals = names(q.lhs)
         found: dict[str, Affine] = {}
-        if match(q.rhs, e, frozenset(formals), found, {}) and formals - context.system.layers.names <= found.keys():
+        pattern, table = q.rhs, None
+        if (
+            isinstance(pattern, Call)
+            and isinstance(e, Call)
+            and pattern.function != e.function
+            and pattern.at is not None
+        ):
+            # g^(2)(z) is written by its own name once the layer is known.
+            table, layer = context.system.tables.get(pattern.function), pattern.at
+            pattern = Call(e.function, pattern.arguments, pattern.order)
+            if table is None or not match(pattern, e, frozenset(formals), found, {}):
+                continue
+            value = layer.substitute(found).value
+            if value is None or table.get(value) != e.function:
+                continue
+            found = {}
+        if match(pattern, e, frozenset(formals), found, {}) and formals - context.system.layers.names <= found.keys():
             if all(implies(context.constraints, c.substitute(found)) for c in q.guard):
                 return substitute(q.lhs, found)
     return None

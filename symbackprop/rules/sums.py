@@ -132,6 +132,14 @@ def equal_delta(e: Expr, context: Context) -> Expr | None:
     return None
 
 
+@rule("one term", statement=r"\sum_{j=0}^{0} f_j = f_0", source="definition of the sum sign", trivial=True)
+def one_term(e: Expr, context: Context) -> Expr | None:
+    """A sum over a layer of one node; what the node is called is left out by the printers."""
+    if isinstance(e, Sum) and e.axis.kind == "node" and context.system.size(e.axis) == 1:
+        return substitute(e.body, {e.index: affine(0)})
+    return None
+
+
 @rule(
     "split the sum",
     passing="",
