@@ -344,7 +344,8 @@ def test_every_activation_is_proved(activation: str) -> None:
 
 def test_a_different_activation_in_each_layer() -> None:
     d = proved("dense", "w_jk^1", ("sizes", (3, 4, 2)), ("activation", ("tanh", "sigmoid")))
-    assert r"\tanh" in result(d) and r"\sigma" in result(d)
+    # Each layer has the slope of its own activation, in terms of that layer's output.
+    assert "(1 - (a_j^{(1)})^2)" in result(d) and "a_p^{(2)} (1 - a_p^{(2)})" in result(d)
 
 
 # ---------------------------------------------------------------- sizes
@@ -579,7 +580,7 @@ def test_a_dropped_path_is_refused() -> None:
     assert hasattr(step.after, "terms")
     steps = (*last.steps[:-1], replace(step, after=step.after.terms[0]))
     bad = check_record(replace(record, sections=(*record.sections[:-1], replace(last, steps=steps))))
-    assert bad.verdict == "refuted" and bad.steps[-1].left
+    assert bad.verdict == "refuted" and any(s.left for s in bad.steps)
 
 
 def test_a_cost_that_does_not_depend_on_a_quantity_has_nothing_to_derive() -> None:

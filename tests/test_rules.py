@@ -45,6 +45,7 @@ from symbackprop.symbols import (
 NET = dense_system(bias=True)  # symbolic L and n_l, a generic g^(l) for each layer
 SHARED = dense_system(activation="same")
 SIGMOID = dense_system(activation="sigmoid")
+NARROW = dense_system([3, 1, 2])  # a hidden layer of one node
 SOFTMAX = dense_system(activation="sigmoid", loss="softmax_cross_entropy")
 HALF = dense_system(loss="half_sum_squares")
 GENERIC = dense_system(loss="generic")
@@ -446,6 +447,15 @@ CASES = (
     Case("equal indices", "the same twice", Delta(affine("j"), affine("j"), HERE), ONE, ZERO),
     Case("equal indices", "two numbers", Delta(affine(0), affine(2), HERE), ZERO, ONE),
     Case(
+        "one term",
+        "a layer of one node",
+        Sum("k", node_axis(1), NARROW.families["a"][1, "k"] * NARROW.families["w"][2, "j", "k"]),
+        NARROW.families["a"][1, 0] * NARROW.families["w"][2, "j", 0],
+        2 * NARROW.families["a"][1, 0] * NARROW.families["w"][2, "j", 0],
+        NARROW,
+        (),
+    ),
+    Case(
         "split the sum",
         "where a delta waits",
         Sum("p", HERE, Add((Mul((zp, Delta(affine("p"), affine("j"), HERE))), ap))),
@@ -606,6 +616,7 @@ STOPS: tuple[tuple[str, str, Expr, Context], ...] = (
         Context(NET),
     ),
     ("equal indices", "j and k may differ", Delta(affine("j"), affine("k"), HERE), Context(NET)),
+    ("one term", "the layer may have more nodes", Sum("p", HERE, zp), Context(NET)),
     ("split the sum", "no delta waits", Sum("p", HERE, zp + ap), Context(NET)),
     (
         "split the sum",
