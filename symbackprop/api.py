@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from symbackprop.errors import GoalError
 from symbackprop.models import find_model
 from symbackprop.notation import Notation, find_notation
 
@@ -173,7 +174,11 @@ class Network:
             return read_goal(goal, self.system, self.notation)
         from symbackprop.sympy_bridge import goal_ref
 
-        return Partial(Ref(self.system.cost, ()), goal_ref(goal, self.system))
+        ref = goal_ref(goal, self.system)
+        wrong = self.system.out_of_range(ref)
+        if wrong is not None:
+            raise GoalError(f"{goal}: {wrong}")
+        return Partial(Ref(self.system.cost, ()), ref)
 
     def backward(self) -> BackwardPass:
         """The whole backward pass: its equations, as a loop in pseudocode, and as code."""
@@ -352,7 +357,13 @@ class Derivation(Rendered):
         if named not in self._records:
             from symbackprop.derive import derive, with_update
 
-            record = derive(self.network.system, self.goal, named=named)
+            try:
+                record = derive(self.network.system, self.goal, named=named)
+            except RecursionError:
+                raise GoalError(
+                    "this network has too many layers to unroll one by one; "
+                    "derive the general layer instead, in a network with symbolic L"
+                ) from None
             self._records[named] = with_update(record) if self._update else record
         return self._records[named]
 
@@ -476,7 +487,7 @@ class DerivationAt(Derivation):
         self._numbers = numeric_instance(
             derivation.network.system, derivation.network.notation, derivation.goal, params, x, y, indices
         )
-        super().__init__(derivation.network, self._numbers.goal)
+        super().__init__(derivation.network, self._numbers.goal, derivation._update)
 
     @property
     def value(self) -> float:
@@ -695,7 +706,7 @@ class BackwardPass(Rendered):
         from symbackprop.render.document import build_backward
 
         loop = pseudocode(self.network.system, self.network._adjoints)
-        latex = pseudocode_latex(self.network.system, self.network._adjoints)
+        latex = pseudocode_latex(self.network.system, self.network._adjoints, notebook=True)
         checked = self._checked(notation) if check else None
         return build_backward(self._record(notation), notation, Detail.named(detail), checked, loop, latex)
 

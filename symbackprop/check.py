@@ -29,6 +29,9 @@ from symbackprop.symbols import (
 )
 from symbackprop.verdict import Check, StepCheck
 
+MAX_WIDTH, MAX_DEPTH = 40, 64
+"""The widest layer and the deepest network that are drawn as samples."""
+
 POINTS = 2
 """Points at which each step is evaluated on each sample; one where the arithmetic is of intervals, which is slow."""
 
@@ -45,6 +48,10 @@ def check_record(record: Record, seed: int = 0) -> Check:
     """
     steps = list(record.contexts())
     samples = draw_samples(record.system, steps_expressions(record), seed)
+    if not samples:
+        return Check(
+            "undecided", (), (), seed, "no arithmetic", reason="the node numbers or the depth are too large to sample"
+        )
     oracles = [usable(record.system, s) for s in samples]
     out: list[StepCheck] = []
     for number, (section, step, context) in enumerate(steps):
@@ -100,6 +107,12 @@ def broken_links(record: Record) -> list[str]:
         if any(a.after != b.before for a, b in pairwise(section.steps)):
             out.append(f"{at} has a step that does not continue the one before")
     results = [s.result for s in record.sections]
+    if (
+        record.sections
+        and isinstance(record.goal, Partial)
+        and not any(speaks_of(record.goal, s) for s in record.sections)
+    ):
+        out.append("no section is about the goal")
     if record.sections and record.result != record.goal and record.result not in results:
         scalar = (
             record.goal.bottom.body
@@ -126,6 +139,14 @@ def broken_links(record: Record) -> list[str]:
         if not inside or record.sections[base].recursion or not record.sections[step].recursion:
             out.append("the induction has no base or no step")
     return out
+
+
+def speaks_of(goal: Partial, section: Section) -> bool:
+    """Whether a section's left side is the goal, or the goal in one of its cases."""
+    fixed = dict(solve_for_layer(c) for c in section.case if c.equal)
+    bottom = goal.bottom.body if isinstance(goal.bottom, Vec) else goal.bottom
+    wanted = (goal, Partial(goal.top, bottom), Partial(goal.top, bottom, True))
+    return any(section.subject in (w, substitute(w, fixed)) for w in wanted)
 
 
 def begins(section: Section, before: tuple[Section, ...]) -> bool:
@@ -230,6 +251,8 @@ def draw_samples(system: System, expressions: list[Expr], seed: int) -> list[Sam
     equal and all distinct, none below 1 + the largest node number in play."""
     node = _first_axis(system)
     least = largest_node(expressions, system) + 1 if node is None or system.size(node) != 1 else 1
+    if least > MAX_WIDTH or (system.layers.value or 0) > MAX_DEPTH or depth_needed(expressions) > MAX_DEPTH:
+        return []
     fixed = system.layers.value
     ball = transcendental(system, expressions)
     depths = [fixed] if fixed is not None else sorted({3, 4, depth_needed(expressions) + 1} - {1, 2})
@@ -291,9 +314,10 @@ def _first_axis(system: System) -> Axis | None:
 def assignments(system: System, sample: Sample, section: Section, step: Step, seed: int) -> Iterator[dict[str, int]]:
     """Points for one step: values of its free layers within the section's range, and of its free nodes."""
     free: set[str] = set()
-    axes: dict[str, Axis] = {}
+    axes: dict[str, list[Axis]] = {}
     for e in (step.before, step.after):
-        axes |= node_axes(entry(e), system)
+        for name, found in node_axes(entry(e), system).items():
+            axes.setdefault(name, []).extend(found)
         free |= names(entry(e))
     free -= system.layers.names
     recursion = sorted(n for n in free if n not in axes)
@@ -310,16 +334,14 @@ def assignments(system: System, sample: Sample, section: Section, step: Step, se
     for env in (choices * count)[:count]:
         point = {n: env[n] for n in recursion}
         for n, axis in sorted(axes.items(), key=lambda t: t[0]):
-            if axis.kind == "sample" or axis.at is None:
-                point[n] = r.randrange(3)
-            else:
-                point[n] = r.randrange(sample.widths[axis.at.evaluate(env)])
+            widths = [3 if x.kind == "sample" or x.at is None else sample.widths[x.at.evaluate(env)] for x in axis]
+            point[n] = r.randrange(min(widths))
         yield point
 
 
-def node_axes(e: Expr, system: System) -> dict[str, Axis]:
-    """The axis of every free node index."""
-    out: dict[str, Axis] = {}
+def node_axes(e: Expr, system: System) -> dict[str, list[Axis]]:
+    """The axes on which every free node index stands: one letter may count nodes of several layers."""
+    out: dict[str, list[Axis]] = {}
     inner = bound(e)
     for _, p in walk(e):
         refs: list[Expr] = [p.top, p.bottom] if isinstance(p, Partial) else [p]
@@ -331,11 +353,11 @@ def node_axes(e: Expr, system: System) -> dict[str, Axis]:
             if isinstance(r, Ref):
                 for axis, i in zip(system.axes(r), r.indices, strict=True):
                     if axis.kind != "recursion" and i.name is not None and i.name not in inner:
-                        out.setdefault(i.name, axis)
+                        out.setdefault(i.name, []).append(axis)
             if isinstance(r, Delta):
                 for i in (r.left, r.right):
                     if i.name is not None and i.name not in inner:
-                        out.setdefault(i.name, r.axis)
+                        out.setdefault(i.name, []).append(r.axis)
     return out
 
 

@@ -288,9 +288,12 @@ def run(given: Sequence[str]) -> int:
     except MemoryError:
         print("symbackprop: not enough memory", file=sys.stderr)
         return 2
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OSError as e:
+        if isinstance(e, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        print(f"symbackprop: cannot write: {e.strerror or e}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("symbackprop: stopped", file=sys.stderr)
         return 130

@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from symbackprop import functions as F
 from symbackprop.errors import ModelError, UnknownFamilyError, UnknownNameError, nearest
-from symbackprop.indices import Affine, Axis, Guard, affine, at_least, between, equals, implies
+from symbackprop.indices import Affine, Axis, Guard, affine, at_least, between, equals, implies, satisfiable
 from symbackprop.symbols import (
     Call,
     Div,
@@ -91,7 +91,14 @@ class System:
         object.__setattr__(self, "families", MappingProxyType(dict(self.families)))
         if not self.spec:
             parts = (tuple(self.families.values()), self.equations, str(self.layers), self.widths, self.facts)
-            object.__setattr__(self, "spec", repr((*parts, sorted(self.functions), sorted(self.tables.items()))))
+            own = [(n, f.value(Param("z")) if f.value else None) for n, f in sorted(self.functions.items())]
+            object.__setattr__(self, "spec", repr((*parts, own, sorted(self.tables.items()), self.cost, self.mean)))
+        if self.cost not in self.families:
+            raise ModelError(f"the cost {self.cost} is no family of this network{nearest(self.cost, self.families)}")
+        about = [f.lhs.body.family for f in self.facts if isinstance(f.lhs, Sum) and isinstance(f.lhs.body, Ref)]
+        twice = next((n for n in about if about.count(n) > 1), None)
+        if twice is not None:
+            raise ModelError(f"two facts are declared of {twice}; give one")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, System) and self.spec == other.spec
@@ -134,6 +141,24 @@ class System:
         """The constraints under which a quantity exists."""
         family = self.family(ref.family)
         return tuple(c.substitute(dict(zip(family.indices, ref.indices, strict=True))) for c in family.guard)
+
+    def out_of_range(self, ref: Ref, first: int = 0) -> str | None:
+        """What is wrong with a quantity's layer or nodes, in words with nodes counted from `first`; None where nothing is."""
+        family = self.family(ref.family)
+        guard = self.range_of(ref)
+        if not satisfiable((*self.standing, *guard)):
+            layers = [str(i) for a, i in zip(family.axes, ref.indices, strict=True) if a.kind == "recursion"]
+            lows = [affine(n) - c.expr for c in family.guard for n, k in c.expr.terms if k == 1 and n in family.indices]
+            low = str(lows[0]) if lows else "0"
+            return f"layer {', '.join(layers)} of {ref.family} is out of range, expected {low} to {self.layers}"
+        for axis, i in zip(self.axes(ref), ref.indices, strict=True):
+            if axis.kind == "recursion" or i.value is None:
+                continue
+            size = self.size(axis)
+            if i.value < 0 or (size is not None and i.value >= size):
+                last = f"{size - 1 + first}" if size is not None else ("n" if first else "n-1")
+                return f"node {i.value + first} of {ref.family} is outside its axis, expected {first} to {last}"
+        return None
 
     @property
     def standing(self) -> Guard:
@@ -254,9 +279,12 @@ def read_fact(text: str, system_families: Mapping[str, Family]) -> Fact:
     m = FACT.fullmatch(text)
     if m is None or m[1] != m[3]:
         raise ModelError(f"fact {text!r} is not understood, expected a sum such as 'sum_j y_j = 1'")
+    if m[4].endswith("/0"):
+        raise ModelError(f"fact {text!r} divides by zero")
     family = system_families.get(m[2])
-    if family is None or len(family.axes) != 1:
-        raise ModelError(f"fact {text!r}: {m[2]} is no family with one index{nearest(m[2], system_families)}")
+    if family is None or len(family.axes) != 1 or family.kind not in ("target", "input"):
+        known = [n for n, f in system_families.items() if f.kind in ("target", "input")]
+        raise ModelError(f"fact {text!r}: {m[2]} is no datum with one index; facts are declared of {', '.join(known)}")
     return Fact(Sum(m[1], family.axes[0], family[m[1]]), Num(Fraction(m[4])), " ".join(text.split()))
 
 
@@ -351,7 +379,7 @@ def dense_system(
         equations.append(Equation(a["l", "j"], rhs, guard))
     equations.append(Equation(a["l", "j"], x["j"], (equals("l", 0),)))
     equations.append(Equation(Ref("C", ()), Mul((Div(expr(1), Size(SAMPLES)), Sum("i", SAMPLES, ci[i])))))
-    declared = cost.facts if facts is None else tuple(facts)
+    declared = cost.facts if facts is None else (facts,) if isinstance(facts, str) else tuple(facts)
     spec = repr(
         (
             str(last),

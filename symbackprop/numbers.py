@@ -15,11 +15,14 @@ from symbackprop.oracle import CannotEvaluate, Env, Number, Oracle, Sample
 from symbackprop.render.document import Document, Row, Rows
 from symbackprop.symbols import (
     Add,
+    Assign,
     Call,
     D,
     Delta,
     Dots,
     Expr,
+    Family,
+    Param,
     Partial,
     Ref,
     Size,
@@ -91,7 +94,13 @@ class Instance(Oracle):
     def param(self, name: str) -> Number:
         import math
 
-        return math.pi if name == "pi" else super().param(name)
+        if name != "pi":
+            raise CannotEvaluate(f"{name} has no value in this network")
+        return math.pi
+
+    def datum(self, family: str, indices: tuple[int, ...]) -> Number:
+        """Never drawn: a quantity without a value in this network has none."""
+        raise CannotEvaluate(f"{family}{list(indices)} has no value in this network")
 
     def _compare(self, c: Any) -> Any:
         import operator
@@ -157,7 +166,8 @@ class Numeric:
     def row(self, r: Row) -> Row:
         """The row with its numbers, where it has a value."""
         if names(r.right) - self.oracle.standing.keys() or any(
-            isinstance(p, D | Vec | WrittenOut | Summand | Delta) for _, p in walk(r.right)
+            isinstance(p, D | Vec | WrittenOut | Summand | Delta | Assign) or (isinstance(p, Param) and p.name != "pi")
+            for _, p in walk(r.right)
         ):
             return r
         try:
@@ -220,18 +230,33 @@ def numeric_instance(
     slopes: dict[str, Any] = {"x": found["x"]}
     for n in (*derived, *system.parameters):
         source = forward_values[n] if n in forward_values else params[n]
-        first = 0 if len(source) == depth + 1 else 1
-        arrays[n] = {i + first: a for i, a in enumerate(source)}
-        first = 0 if len(found[n]) == depth + 1 else 1
-        slopes[n] = {i + first: a for i, a in enumerate(found[n])}
+        arrays[n] = by_layer(system.families[n], source, depth)
+        slopes[n] = by_layer(system.families[n], found[n], depth)
     bottom = goal.bottom.body if isinstance(goal.bottom, Vec) else goal.bottom
     assert isinstance(bottom, Ref)
     mapping = positions(given, notation.first, bottom, indices, depth)
     if given.layers.value is None:
         mapping["L"] = affine(depth)
     at = substitute(Partial(goal.top, bottom), mapping)
-    assert isinstance(at, Partial)
+    assert isinstance(at, Partial) and isinstance(at.bottom, Ref)
+    wrong = system.out_of_range(at.bottom, notation.first)
+    if wrong is not None:
+        raise GoalError(wrong)
     return Numeric(at, Instance(system, arrays, slopes, depth, widths), {})
+
+
+def whole(letter: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise GoalError(f"{letter}={value!r} is no position, expected a whole number")
+    return value
+
+
+def by_layer(family: Family, values: Any, depth: int) -> Any:
+    """The arrays of a layered family by their layer's number; any other array as it is."""
+    if not family.axes or family.axes[0].kind != "recursion":
+        return values
+    first = depth + 1 - len(values)
+    return {n + first: a for n, a in enumerate(values)}
 
 
 def positions(system: System, first: int, bottom: Ref, indices: Mapping[str, int], depth: int) -> dict[str, Affine]:
@@ -246,7 +271,7 @@ def positions(system: System, first: int, bottom: Ref, indices: Mapping[str, int
     for axis, i in zip(system.family(bottom.family).axes, bottom.indices, strict=True):
         for n in i.names & free:
             if axis.kind == "recursion":
-                out[n] = affine(int(indices.get(n, depth)))
+                out[n] = affine(whole(n, indices.get(n, depth)))
             else:
-                out[n] = affine(int(indices.get(n, first)) - first)
+                out[n] = affine(whole(n, indices.get(n, first)) - first)
     return out

@@ -48,6 +48,7 @@ class Check:
         seed: What the samples were drawn with.
         arithmetic: `exact rationals`, `integers modulo a prime` or `rigorous intervals`.
         facts: Declared facts that were assumed and hold in every sample.
+        reason: Why nothing was decided, where that is so.
     """
 
     verdict: Outcome
@@ -56,6 +57,7 @@ class Check:
     seed: int
     arithmetic: str
     facts: tuple[str, ...] = ()
+    reason: str = ""
 
     def __bool__(self) -> bool:
         return self.verdict == "proved"
@@ -75,7 +77,7 @@ class Check:
             )
             return f"Check failed at step {bad.number + 1} ({bad.rule}){shown}"
         if self.verdict == "undecided":
-            return "Not checked: no sample network could be evaluated"
+            return f"Not checked: {self.reason or 'no sample network could be evaluated'}"
         return (
             f"Checked: {len(self.steps)} steps re-applied by their rules; both sides equal at {self.points} points "
             f"of {len(self.samples)} sample networks ({'; '.join(self.samples)}) in {self.arithmetic}, seed {self.seed}"

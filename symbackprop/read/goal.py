@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass, field
 
 from symbackprop.errors import GoalError, ReadError, UnknownFamilyError, nearest
-from symbackprop.indices import Affine, affine, satisfiable
+from symbackprop.indices import Affine, affine
 from symbackprop.network import System
 from symbackprop.notation import Notation
 from symbackprop.read.tokens import Token, plain_scripts, tokenize
@@ -384,33 +384,10 @@ class Meaning:
 
     def in_range(self, ref: Ref, q: Quantity) -> None:
         """Layers within the family's range, node numbers on their axis."""
-        first = self.notation.first
-        guard = self.system.range_of(ref)
-        # l stands for any layer unless the range leaves none.
-        if not satisfiable((*self.system.standing, *guard)):
-            low = next(
-                (
-                    str(affine("l") - c.expr)
-                    for c in self.system.family(ref.family).guard
-                    if dict(c.expr.terms).get("l") == 1
-                ),
-                "0",
-            )
-            layer = ref.indices[0]
-            raise self.fail(
-                f"layer {layer} of {q.letter} is out of range, expected {low} to {self.system.layers}",
-                (q.sup or (None,))[0].column if q.sup else q.column,  # type: ignore[union-attr]
-            )
-        for axis, i in zip(self.system.axes(ref), ref.indices, strict=True):
-            if axis.kind == "recursion" or i.value is None:
-                continue
-            size = self.system.size(axis)
-            if i.value < 0 or (size is not None and i.value >= size):
-                last = f"{size - 1 + first}" if size is not None else ("n" if first else "n-1")
-                raise self.fail(
-                    f"node {i.value + first} is outside its axis, expected {first} to {last}",
-                    q.sub[0].column if q.sub else q.column,
-                )
+        wrong = self.system.out_of_range(ref, self.notation.first)
+        if wrong is not None:
+            place = q.sup if wrong.startswith("layer") else q.sub
+            raise self.fail(wrong, place[0].column if place else q.column)
         for axis, i in zip(self.system.family(ref.family).axes, ref.indices, strict=True):
             if axis.kind == "recursion":
                 strange = i.names - self.system.layers.names - {"l"}

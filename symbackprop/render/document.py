@@ -137,6 +137,7 @@ class Writer:
     detail: Detail
     blocks: list[Block] = field(default_factory=list)
     numbers: dict[Expr, int] = field(default_factory=dict)
+    equations: list[tuple[Equation, int]] = field(default_factory=list)
     count: int = 0
 
     def number(self, subject: Expr | None = None) -> int:
@@ -225,8 +226,9 @@ def used_equations(record: Record) -> list[Equation]:
 def definitions(w: Writer, record: Record) -> None:
     rows = []
     for e in used_equations(record):
-        value = w.number(e.lhs)
-        rows.append(Row(e.lhs, e.rhs, meaning(record.system, e), value, e.guard))
+        number = w.number(e.lhs)
+        w.equations.append((e, number))
+        rows.append(Row(e.lhs, e.rhs, meaning(record.system, e), number, e.guard))
     if rows:
         w.heading("The network")
         w.blocks.append(Rows(tuple(rows)))
@@ -316,7 +318,7 @@ def reason(w: Writer, record: Record, section: Section, step: Step, hidden: list
         top = section.subject.top if isinstance(section.subject, Partial) else None
         names = [n for n in names if n not in ("definition", "differentiate the definition")]
         pieces += ["definition of ", top] if top is not None else ["definition"]
-        equation = _definition_number(w, record, top) if top is not None else None
+        equation = _definition_number(w, record, top, section.assume) if top is not None else None
         if equation:
             pieces.append(f", ({equation})")
         if step.note:
@@ -349,12 +351,14 @@ def _plain(u: Expr) -> Expr:
     return Partial(u.top, u.bottom) if isinstance(u, Partial) else u
 
 
-def _definition_number(w: Writer, record: Record, top: Ref) -> int | None:
-    equation = record.system.defining(top, ())
-    for lhs, number in w.numbers.items():
-        if isinstance(lhs, Ref) and lhs.family == top.family:
-            if equation is None or len([k for k in w.numbers if isinstance(k, Ref) and k.family == top.family]) == 1:
-                return number
+def _definition_number(w: Writer, record: Record, top: Ref, assume: Guard) -> int | None:
+    """The row of the equation that defines `top` in the range at hand."""
+    for e, number in w.equations:
+        if (
+            e.lhs.family == top.family
+            and replace(record.system, equations=(e,), spec="").defining(top, assume) is not None
+        ):
+            return number
     return None
 
 
@@ -429,9 +433,17 @@ def title(record: Record, section: Section) -> Pieces:
         case "update":
             return ("One step of gradient descent",)
         case _:
+            if _one_sample(record, section):
+                return ("The result for one sample", *case)
             if isinstance(section.subject, Partial) and isinstance(section.subject.bottom, Vec):
                 return ("All components together",)
             return ("The result", *case)
+
+
+def _one_sample(record: Record, section: Section) -> bool:
+    """Whether a result is about the cost of one sample where the goal is about their mean."""
+    top = record.goal.top.family if isinstance(record.goal, Partial) else record.system.cost
+    return top != record.system.cost and isinstance(section.subject, Partial) and section.subject.top.family != top
 
 
 def _is_mean(record: Record, section: Section) -> bool:

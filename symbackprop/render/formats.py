@@ -43,7 +43,7 @@ PREAMBLE = (
 LINE = 56
 """Letters of a formula, as the terminal shows it, that leave room for a rule beside it on a page."""
 
-ESCAPES = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "−": "$-$", "≤": r"$\le$", "×": r"$\times$", "≥": r"$\ge$", "Σ": r"$\Sigma$", "⋯": r"$\cdots$", "√": r"$\sqrt{}$", "′": r"$'$"}  # fmt: skip
+ESCAPES = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "−": "$-$", "<": "$<$", ">": "$>$", "≤": r"$\le$", "×": r"$\times$", "≥": r"$\ge$", "Σ": r"$\Sigma$", "⋯": r"$\cdots$", "√": r"$\sqrt{}$", "′": r"$'$"}  # fmt: skip
 
 
 def escape(text: str) -> str:

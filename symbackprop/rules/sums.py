@@ -15,10 +15,12 @@ from symbackprop.symbols import (
     Div,
     Expr,
     Mul,
+    Num,
     Partial,
     Ref,
     Sum,
     Vec,
+    Where,
     WrittenOut,
     at,
     bound,
@@ -101,18 +103,45 @@ def collapse_delta(e: Expr, context: Context) -> Expr | None:
     """
     if not isinstance(e, Sum) or e.guard:
         return None
-    factors = e.body.factors if isinstance(e.body, Mul) else (e.body,)
-    for n, f in enumerate(factors):
+    for _, f in walk(e.body):
         if not isinstance(f, Delta) or f.axis != e.axis:
             continue
         for k, q in ((f.left, f.right), (f.right, f.left)):
             if k == affine(e.index) and e.index not in q.names:
-                rest = factors[:n] + factors[n + 1 :]
-                if not rest:
+                rest = without(e.body, f)
+                if rest is not None:
+                    return substitute(rest, {e.index: q})
+    return None
+
+
+def without(e: Expr, delta: Delta) -> Expr | None:
+    """The cofactor of a delta: what it multiplies in `e`, where every term has it once; None elsewhere."""
+    match e:
+        case Delta():
+            return ONE if e == delta else None
+        case Num(v) if v == 0:
+            return ZERO
+        case Mul(factors, roles):
+            for n, f in enumerate(factors):
+                rest = without(f, delta) if f != ZERO else None
+                if rest is None:
+                    continue
+                kept = [g for g in ((*factors[:n], rest, *factors[n + 1 :])) if g != ONE]
+                if not kept:
                     return ONE
-                roles = e.body.roles[:n] + e.body.roles[n + 1 :] if isinstance(e.body, Mul) and e.body.roles else ()
-                body = rest[0] if len(rest) == 1 else Mul(rest, roles)
-                return substitute(body, {e.index: q})
+                if len(kept) == 1:
+                    return kept[0]
+                return Mul(tuple(kept), roles if roles and len(kept) == len(roles) else ())
+            return None
+        case Add(terms):
+            parts = [without(t, delta) for t in terms]
+            return Add(tuple(p for p in parts if p is not None)) if all(p is not None for p in parts) else None
+        case Div(top, bottom):
+            rest = without(top, delta)
+            return None if rest is None else Div(rest, bottom)
+        case Where(condition, then, other):
+            first, second = without(then, delta), without(other, delta)
+            return None if first is None or second is None else Where(condition, first, second)
     return None
 
 
