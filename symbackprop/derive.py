@@ -138,7 +138,8 @@ def local(subject: Partial, context: Context) -> Line:
     if not line.apply("definition", (), Detail.LECTURE):
         return line
     line.steps[-1] = replace(line.steps[-1], note=renamed(subject, context))
-    line.simplify(("one term",))
+    if numbered(subject.bottom, context.system):
+        line.simplify(("one term",))
     if len(line.steps) > 1:
         line.show_last()
     for path, part in walk(line.current):
@@ -154,6 +155,13 @@ def local(subject: Partial, context: Context) -> Line:
         line.simplify(("multiply out and collect", "reorder", "arithmetic"))
     line.show_last()
     return line
+
+
+def numbered(u: Expr, system: System) -> bool:
+    """Whether no letter stands for the only node of a layer: then a sum over that node is its one term."""
+    if not isinstance(u, Ref):
+        return False
+    return not any(i.name and system.size(a) == 1 for a, i in zip(system.axes(u), u.indices, strict=True))
 
 
 def differentiate(line: Line) -> None:
@@ -623,7 +631,8 @@ def derive(system: System, goal: Partial, *, named: frozenset[str] = frozenset()
     cases: tuple[tuple[Guard, Expr], ...] = ()
     if len(cells) > 1:
         done = deriver.by_cases(scalar, context, cells, "goal")
-        cases = tuple((cell, r) for cell, (_, r) in done.items())
+        # A generic cost says nothing of its own gradient: there the case is its name, and no case at all.
+        cases = tuple((cell, r) for cell, (here, r) in done.items() if r != here)
         result: Expr = scalar
     else:
         result = deriver.gradient(scalar, context, "goal")
@@ -651,6 +660,8 @@ def composition_section(system: System, bottom: Ref, context: Context) -> Sectio
         return None
     line = Line(Ref(system.cost, ()), context)
     if not line.apply("name the summand", (), Detail.LECTURE):
+        return None
+    if isinstance(line.current, Sum) and system.size(line.current.axis) == 1:
         return None
     for path, p in walk(line.current):
         if isinstance(p, Summand) and line.apply("read off the equations", path, Detail.LECTURE):

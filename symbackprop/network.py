@@ -342,24 +342,17 @@ def dense_system(
     c = Family("C", (), (), "cost", "cost averaged over the samples")
     families = {f.name: f for f in (w, b, z, a, x, y, c0, ci, c) if bias or f is not b}
 
-    one = widths == (1,) * len(widths)
-
-    def total(index: str, axis: Axis, body: Expr) -> Expr:
-        layer = axis.at.value if axis.at is not None else None
-        single = one or (layer is not None and widths[layer] == 1)
-        return substitute(body, {index: affine(0)}) if single else Sum(index, axis, body)
-
     i = affine("i")
     out, target = a[last, "j"], y["j"]
     if cost.term is None:
         formula: Expr = Call("C", (Vec("j", top, out),))
     else:
-        formula = total("j", top, cost.term(out, target))
+        formula = Sum("j", top, cost.term(out, target))
         if cost.factor is not None:
             formula = Mul((cost.factor(top), formula))
     equations = [Equation(c0[()] if c0.indices else Ref("C_0", ()), formula)]
 
-    weighted_sum = total("k", below, w["l", "j", "k"] * a[affine("l") - 1, "k"])
+    weighted_sum = Sum("k", below, w["l", "j", "k"] * a[affine("l") - 1, "k"])
     equations.append(Equation(z["l", "j"], weighted_sum + b["l", "j"] if bias else weighted_sum, weighted))
 
     own: dict[str, F.Function] = {f.name: f for f in acts if isinstance(f, F.Function)}

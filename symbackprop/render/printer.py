@@ -133,6 +133,8 @@ class Printer(ABC):
 
     def runs_on(self, e: Expr) -> bool:
         """Whether it reaches as far to the right as it can, so that what follows needs it in brackets."""
+        if isinstance(e, Sum) and e.axis.kind == "node" and self.system.size(e.axis) == 1:
+            return self.runs_on(e.body)
         return isinstance(e, Sum) or (isinstance(e, D) and isinstance(e.body, Sum | D))
 
     def layout(self, e: Expr) -> tuple[str, int]:
@@ -164,6 +166,9 @@ class Printer(ABC):
                 ), POW
             case Call():
                 return self.call(e)
+            case Sum(index, axis, body) if axis.kind == "node" and self.system.size(axis) == 1:
+                # One node: its index is left out everywhere, and so is the sum over it.
+                return self.layout(body)
             case Sum(index, axis, body):
                 low, high = self.limits(axis, e.guard, index)
                 letter = self.notation.sample if axis.kind == "sample" and index == "i" else index

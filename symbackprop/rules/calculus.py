@@ -76,7 +76,7 @@ def own_variable(e: Expr, context: Context) -> Expr | None:
         return None
     deltas: list[Expr] = []
     for axis, i, j in zip(context.system.axes(e.body), e.body.indices, e.variable.indices, strict=True):
-        if i == j or context.system.size(axis) == 1:
+        if i == j or (context.system.size(axis) == 1 and None in (i.name, j.name)):
             continue
         if axis.kind == "recursion":
             if not implies(context.constraints, equals(i, j)):

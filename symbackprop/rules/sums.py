@@ -74,7 +74,7 @@ def write_out(e: Expr, context: Context) -> Expr | None:
         return None
     for path, s in walk(e.body):
         within = all(isinstance(at(e.body, path[:n]), Add | Mul) for n in range(len(path)))
-        if not within or not isinstance(s, Sum) or s.axis.kind != "node":
+        if not within or not isinstance(s, Sum) or s.axis.kind != "node" or context.system.size(s.axis) == 1:
             continue
         wanted: list[Affine] = []
         for _, r in walk(s.body):
