@@ -453,6 +453,10 @@ class Deriver:
             inner = replace(
                 context, assume=tuple(c.substitute(mapping) for c in (*context.assume, *cell) if _says(c, mapping))
             )
+            earlier = self.known(inner).get(here)
+            if earlier is not None and kind == "upstream":
+                out[cell] = (here, earlier)
+                continue
             start = len(self.sections)
             result = self.gradient(here, inner, kind, cell)
             if len(self.sections) > start:

@@ -127,7 +127,7 @@ def test_no_traceback_in_a_process_of_its_own(arguments: list[str]) -> None:
         (lambda: dense(bias="yes"), "expected True or False"),
         (lambda: dense(notation="bishop"), "no notation"),
         (lambda: dense(facts=["sum_j y_k = 1"]), "not understood"),
-        (lambda: dense(facts=["sum_j q_j = 1"]), "q is no family"),
+        (lambda: dense(facts=["sum_j q_j = 1"]), "q is no datum"),
         (lambda: dense([2, 3], activation="relu", loss="softmax_cross_entropy").derive("z_j^5"), "out of range"),
         (lambda: dense([2, 3], activation=["relu"], loss="softmax_cross_entropy", bias=1), "expected True or False"),
         (lambda: load("lecun"), "no model"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from test_derive import ONE, changed, one_width
 
@@ -134,3 +135,87 @@ def test_every_row_of_a_lecture_has_its_reason():
 
 def test_a_square_of_an_activation_has_brackets():
     assert r"}^2" not in dense([3, 3, 2], activation="tanh").derive("w_12^1").latex("brief").replace(r"\right)^2", "")
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def small() -> tuple[object, dict[str, list[np.ndarray]], np.ndarray, np.ndarray]:
+    r = np.random.default_rng(0)
+    net = dense([3, 4, 2], activation="sigmoid", bias=True)
+    params = {
+        "w": [r.standard_normal((4, 3)), r.standard_normal((2, 4))],
+        "b": [r.standard_normal(4), r.standard_normal(2)],
+    }
+    return net, params, r.standard_normal(3), r.standard_normal(2)
+
+
+def test_numbers_in_a_derivation_are_those_of_the_network() -> None:
+    net, params, x, y = small()
+    at = net.derive("w_12^1").at(params, x, y)
+    assert at.value == pytest.approx(net.gradient()(params, x, y)["w"][0][1, 2], rel=1e-12)
+
+
+def test_a_row_about_no_quantity_of_the_network_gets_no_numbers() -> None:
+    """The definition of sigma speaks of any z; a number for it would be invented."""
+    net, params, x, y = small()
+    rows = [line for line in net.derive("w_12^L").at(params, x, y).text().splitlines() if "σ(z) =" in line]
+    assert len(rows) == 1 and rows[0].split("the function")[0].strip() == "σ(z) = 1 / (1 + exp(−z))"
+
+
+@pytest.mark.parametrize("where", [{"l": 0}, {"l": 5}, {"j": 99}, {"j": -1}, {"j": 1.5}, {"q": 1}], ids=str)
+def test_positions_outside_the_network_are_refused(where: dict[str, int]) -> None:
+    net, params, x, y = small()
+    with pytest.raises(SymbackpropError):
+        net.derive("w_jk^l").at(params, x, y, **where)
+
+
+# ---------------------------------------------------------------- goals, facts, citations
+
+
+def test_check_refuses_a_derivation_of_another_goal() -> None:
+    record = NET.derive("w_jk^l").record
+    assert check_record(replace(record, goal=NET.goal("w_12^L"))).verdict == "refuted"
+
+
+def test_one_letter_for_nodes_of_two_layers_is_proved() -> None:
+    assert dense().derive("w_jj^l").check().verdict == "proved"
+
+
+def test_a_sympy_goal_outside_its_axis_is_refused() -> None:
+    net = dense([3, 4, 2])
+    with pytest.raises(SymbackpropError, match="node 77 of w is outside its axis, expected 0 to 3"):
+        net.derive(net["w"][1, 77, 2])
+
+
+@pytest.mark.parametrize("facts", [["sum_j y_j = 1", "sum_j y_j = 2"], "sum_j y_j = 1/0", "sum_j z_j = 1"], ids=str)
+def test_facts_that_cannot_be_are_refused(facts: object) -> None:
+    with pytest.raises(SymbackpropError):
+        dense(loss="softmax_cross_entropy", facts=facts)
+
+
+def test_a_definition_cites_the_equation_of_its_own_layer() -> None:
+    net = dense([3, 4, 2], activation=["tanh", "softmax"], loss="softmax_cross_entropy")
+    rows = [line for line in net.derive("w_11^1").text().splitlines() if "definition of a" in line]
+    assert rows[0].endswith("(3)") and rows[1].endswith("(4)")
+
+
+def test_a_cost_by_cases_keeps_no_delta() -> None:
+    def pinball(a, y):
+        return 0.9 * (a - y) if a > y else 0.1 * (y - a)
+
+    d = dense(loss=pinball).derive("a_1^L")
+    assert "δ" not in d.result.text() and d.check().verdict == "proved"
+
+
+def test_a_saturated_single_output_stays_finite() -> None:
+    net = dense([2, 3, 1], activation="sigmoid", loss="binary_cross_entropy")
+    params = {"w": [np.full((3, 2), 1000.0), np.full((1, 3), 1000.0)]}
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        cost, grads = net.gradient().value_and_grad(params, np.array([1.0, 2.0]), np.array([0.0]))
+    assert np.isfinite(cost) and all(np.isfinite(g).all() for g in grads["w"])
+
+
+@pytest.mark.parametrize("form", ["latex", "markdown"])
+def test_the_loop_of_the_backward_pass_needs_no_package(form: str) -> None:
+    assert "algorithmic" not in getattr(dense().backward(), form)()
