@@ -267,7 +267,7 @@ def draw_samples(system: System, expressions: list[Expr], seed: int) -> list[Sam
             if depth <= 5 or ordered(system)
             else "integers modulo a prime"
         )
-        for widths in (equal, distinct) if n == 0 and equal != distinct else (distinct,):
+        for widths in (equal, distinct) if n == 0 and equal != distinct and depth <= 12 else (distinct,):
             out.append(Sample(depth, widths, seed, arithmetic))
     if len(out) == 1:
         wider = tuple(w + 1 if w > 1 else 1 for w in out[0].widths)
@@ -330,7 +330,7 @@ def assignments(system: System, sample: Sample, section: Section, step: Step, se
             choices.append(env)
     r = random.Random(repr((seed, sample, step.rule, str(step.path))))
     r.shuffle(choices)
-    count = 1 if sample.arithmetic == "rigorous intervals" else POINTS
+    count = 1 if sample.arithmetic == "rigorous intervals" or sample.layers > 12 else POINTS
     for env in (choices * count)[:count]:
         point = {n: env[n] for n in recursion}
         for n, axis in sorted(axes.items(), key=lambda t: t[0]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import gcd
 from typing import Literal, TypeAlias
 
@@ -156,6 +157,11 @@ def satisfiable(guard: Iterable[Constraint]) -> bool:
     >>> satisfiable([at_least("L", "l"), at_least("l", affine("L") + 1)])
     False
     """
+    return _satisfiable(frozenset(guard))
+
+
+@lru_cache(maxsize=8192)
+def _satisfiable(guard: frozenset[Constraint]) -> bool:
     rows: set[Affine] = set()
     equations: list[Affine] = []
     for c in guard:

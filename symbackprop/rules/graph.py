@@ -85,7 +85,8 @@ def solve(r: Ref, u: Ref, equation: Equation, system: System) -> tuple[dict[str,
     return mapping, tuple(conditions)
 
 
-def uses(system: System, u: Ref, assume: Guard, top: str) -> list[Use]:
+@lru_cache(maxsize=1024)
+def uses(system: System, u: Ref, assume: Guard, top: str) -> tuple[Use, ...]:
     """Every equation that contains `u` somewhere in its range and leads on to `top`."""
     out: list[Use] = []
     for e in system.equations:
@@ -122,7 +123,7 @@ def uses(system: System, u: Ref, assume: Guard, top: str) -> list[Use]:
             condition = tuple(c for c in guard if c not in inside)
             full = Equation(substitute_ref(e.lhs, mapping), substitute(e.rhs, mapping), inside)
             out.append(Use(full, condition, tuple(free)))
-    return out
+    return tuple(out)
 
 
 def _solve_guard(guard: Guard, mapping: dict[str, Affine], lhs: Ref) -> tuple[dict[str, Affine], Guard]:
