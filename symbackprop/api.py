@@ -443,8 +443,14 @@ class Derivation(Rendered):
             ModelError: Sizes or indices that are symbols, or a formula that is too large.
         """
         from symbackprop.derive import one_step_results
+        from symbackprop.symbols import Ref
         from symbackprop.sympy_bridge import lambdify_result
 
+        if self._update or not isinstance(self.goal.bottom, Ref) or self.goal.top.family != self.network.system.cost:
+            raise GoalError(
+                f"lambdify makes a function of one entry of the gradient of {self.network.system.cost}, "
+                "such as w_12^1; for arrays and means use net.gradient()"
+            )
         resolve = one_step_results(self.network.system)
         return lambdify_result(self.goal, self.network.system, modules=modules, resolve=resolve)
 

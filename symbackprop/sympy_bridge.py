@@ -876,6 +876,8 @@ def lambdify_result(
         refs = tuple(sorted(expansion.leaves, key=lambda r: (r.family, [i.const for i in r.indices])))
         arguments = tuple(expansion.leaves[r] for r in refs)
         plain = {a: sympy.Symbol(f"v{n}", real=True) for n, a in enumerate(arguments)}
+        if modules == "numpy" and formula.has(sympy.Piecewise):
+            modules = "math"  # a case is chosen for one number, which numpy.select does not take
         scalar = modules in ("numpy", "scipy", "math")
         made = sympy.lambdify(
             list(plain.values()),

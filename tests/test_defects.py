@@ -219,3 +219,18 @@ def test_a_saturated_single_output_stays_finite() -> None:
 @pytest.mark.parametrize("form", ["latex", "markdown"])
 def test_the_loop_of_the_backward_pass_needs_no_package(form: str) -> None:
     assert "algorithmic" not in getattr(dense().backward(), form)()
+
+
+def test_the_scalar_function_of_a_network_with_cases() -> None:
+    r = np.random.default_rng(0)
+    params = {"w": [r.standard_normal((4, 3)), r.standard_normal((2, 4))]}
+    x, y = r.standard_normal(3), r.standard_normal(2)
+    net = dense([3, 4, 2], activation="leaky_relu")
+    value = net.derive("w_12^1").lambdify()(params, x, y)
+    assert value == pytest.approx(net.gradient()(params, x, y)["w"][0][1, 2], rel=1e-12)
+
+
+@pytest.mark.parametrize("goal", ["dC/dw_12^1", "w_1^1"])
+def test_the_scalar_function_of_an_array_or_a_mean_is_refused(goal: str) -> None:
+    with pytest.raises(SymbackpropError, match="one entry"):
+        dense([3, 4, 2], activation="tanh").derive(goal).lambdify()
