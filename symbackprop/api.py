@@ -337,7 +337,63 @@ class Rendered:
         return self.text()
 
 
-class Derivation(Rendered):
+class Recorded(Rendered):
+    """What rests on a record of steps: one for each choice of gradients that a notation has letters for."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self._records: dict[frozenset[str], Record] = {}
+        self._checks: dict[frozenset[str], Check] = {}
+
+    def _derive(self, named: frozenset[str]) -> Record:
+        """The record in which the gradients by the families `named` keep their names."""
+        raise NotImplementedError
+
+    def _named(self, notation: Notation) -> frozenset[str]:
+        return frozenset(n for n in notation.named if n in self.network.system.families)
+
+    def _record(self, notation: Notation) -> Record:
+        named = self._named(notation)
+        if named not in self._records:
+            try:
+                self._records[named] = self._derive(named)
+            except RecursionError:
+                raise GoalError(
+                    "this network has too many layers to unroll one by one; "
+                    "derive the general layer instead, in a network with symbolic L"
+                ) from None
+        return self._records[named]
+
+    @property
+    def record(self) -> Record:
+        return self._record(self.network.notation)
+
+    def check(self, seed: int = 0) -> Check:
+        """Apply every rule again and evaluate both sides of every step on sample networks."""
+        from symbackprop.check import check_record
+
+        return check_record(self.record, seed)
+
+    def _checked(self, notation: Notation) -> Check:
+        from symbackprop.check import check_record
+
+        named = self._named(notation)
+        if named not in self._checks:
+            self._checks[named] = check_record(self._record(notation))
+        return self._checks[named]
+
+    def outcome(self, notation: Notation) -> str:
+        return self._checked(notation).verdict
+
+    def json(self, detail: str = "lecture", notation: str | Notation | None = None) -> str:
+        """Everything as data: each step with its rule, and each factor with its role, family and indices."""
+        from symbackprop.render import formats
+
+        chosen = self.network.notation if notation is None else find_notation(notation)
+        return formats.to_json(self._record(chosen), self._document(detail, chosen, False), self._checked(chosen))
+
+
+class Derivation(Recorded):
     """The derivation of one gradient: steps, result, check, and its renderings.
 
     Attributes:
@@ -346,30 +402,15 @@ class Derivation(Rendered):
     """
 
     def __init__(self, network: Network, goal: Partial, update: bool = False) -> None:
-        self.network, self.goal, self._update = network, goal, update
-        self._records: dict[frozenset[str], Record] = {}
-        self._checks: dict[frozenset[str], Check] = {}
+        super().__init__(network)
+        self.goal, self._update = goal, update
         self._record(network.notation)
 
-    def _record(self, notation: Notation) -> Record:
-        """The record in which the gradients that the notation has letters for keep their names."""
-        named = frozenset(n for n in notation.named if n in self.network.system.families)
-        if named not in self._records:
-            from symbackprop.derive import derive, with_update
+    def _derive(self, named: frozenset[str]) -> Record:
+        from symbackprop.derive import derive, with_update
 
-            try:
-                record = derive(self.network.system, self.goal, named=named)
-            except RecursionError:
-                raise GoalError(
-                    "this network has too many layers to unroll one by one; "
-                    "derive the general layer instead, in a network with symbolic L"
-                ) from None
-            self._records[named] = with_update(record) if self._update else record
-        return self._records[named]
-
-    @property
-    def record(self) -> Record:
-        return self._record(self.network.notation)
+        record = derive(self.network.system, self.goal, named=named)
+        return with_update(record) if self._update else record
 
     @property
     def steps(self) -> tuple[StepView, ...]:
@@ -393,23 +434,6 @@ class Derivation(Rendered):
     def to_sympy(self) -> Any:
         """The result as an ordinary, evaluated SymPy expression."""
         return self.result.to_sympy()
-
-    def check(self, seed: int = 0) -> Check:
-        """Apply every rule again and evaluate both sides of every step on sample networks."""
-        from symbackprop.check import check_record
-
-        return check_record(self.record, seed)
-
-    def _checked(self, notation: Notation) -> Check:
-        from symbackprop.check import check_record
-
-        named = frozenset(n for n in notation.named if n in self.network.system.families)
-        if named not in self._checks:
-            self._checks[named] = check_record(self._record(notation))
-        return self._checks[named]
-
-    def outcome(self, notation: Notation) -> str:
-        return self._checked(notation).verdict
 
     def symbols(self) -> SymbolTable:
         """The notation table of the symbols in this derivation."""
@@ -463,13 +487,6 @@ class Derivation(Rendered):
                 A letter that is not given takes its first value; the layer l the last.
         """
         return DerivationAt(self, params, x, y, indices)
-
-    def json(self, detail: str = "lecture", notation: str | Notation | None = None) -> str:
-        from symbackprop.render import formats
-
-        chosen = self.network.notation if notation is None else find_notation(notation)
-        record = self._record(chosen)
-        return formats.to_json(record, self._document(detail, chosen, False), self._checked(chosen))
 
     def _document(self, detail: str, notation: Notation, check: bool) -> Document:
         from symbackprop.derivation import Detail
@@ -648,21 +665,13 @@ class SymbolTable(Rendered):
         return self.text()
 
 
-class BackwardPass(Rendered):
+class BackwardPass(Recorded):
     """The whole backward pass: its equations, derived and checked, the loop, and the code."""
 
-    def __init__(self, network: Network) -> None:
-        self.network = network
-        self._records: dict[frozenset[str], Record] = {}
-        self._checks: dict[frozenset[str], Check] = {}
+    def _derive(self, named: frozenset[str]) -> Record:
+        from symbackprop.derive import derive_all
 
-    def _record(self, notation: Notation) -> Record:
-        named = frozenset(n for n in notation.named if n in self.network.system.families)
-        if named not in self._records:
-            from symbackprop.derive import derive_all
-
-            self._records[named] = derive_all(self.network.system, named)
-        return self._records[named]
+        return derive_all(self.network.system, named)
 
     @property
     def equations(self) -> list[tuple[ExprView, ExprView]]:
@@ -690,22 +699,6 @@ class BackwardPass(Rendered):
         """The pass as a NumPy module; sizes must be numbers."""
         return self.network.module()
 
-    def check(self, seed: int = 0) -> Check:
-        from symbackprop.check import check_record
-
-        return check_record(self._record(self.network.notation), seed)
-
-    def _checked(self, notation: Notation) -> Check:
-        from symbackprop.check import check_record
-
-        named = frozenset(n for n in notation.named if n in self.network.system.families)
-        if named not in self._checks:
-            self._checks[named] = check_record(self._record(notation))
-        return self._checks[named]
-
-    def outcome(self, notation: Notation) -> str:
-        return self._checked(notation).verdict
-
     def _document(self, detail: str, notation: Notation, check: bool) -> Document:
         from symbackprop.compile import pseudocode, pseudocode_latex
         from symbackprop.derivation import Detail
@@ -715,12 +708,6 @@ class BackwardPass(Rendered):
         latex = pseudocode_latex(self.network.system, self.network._adjoints, notebook=True)
         checked = self._checked(notation) if check else None
         return build_backward(self._record(notation), notation, Detail.named(detail), checked, loop, latex)
-
-    def json(self, detail: str = "lecture", notation: str | Notation | None = None) -> str:
-        from symbackprop.render import formats
-
-        chosen = self.network.notation if notation is None else find_notation(notation)
-        return formats.to_json(self._record(chosen), self._document(detail, chosen, False), self._checked(chosen))
 
     def __repr__(self) -> str:
         return f"BackwardPass({self.network.label})"

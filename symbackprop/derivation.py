@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import Literal
 
 from symbackprop.errors import UnknownNameError, nearest
-from symbackprop.indices import Affine, Guard
+from symbackprop.indices import Guard
 from symbackprop.network import System
 from symbackprop.rules import RULES, Context
 from symbackprop.symbols import Expr, Partial, at, names, replace_at, scope
@@ -106,7 +106,6 @@ class Record:
     named: frozenset[str]
     cases: tuple[tuple[Guard, Expr], ...] = ()
     induction: tuple[int, int] | None = None
-    instance: Mapping[str, Affine] = field(default_factory=dict)
 
     @property
     def steps(self) -> tuple[Step, ...]:

@@ -461,7 +461,11 @@ class GradientFunction(Caller):
         self._source: tuple[System, str] | None = None
         if describe is not None:
             self.__doc__ = "\n".join(
-                [type(self).__doc__ or "", *(f"    {describe(a.subject)} = {describe(a.value)}" for a in adjoints)]
+                [
+                    type(self).__doc__ or "",
+                    *(f"    Assumes of the data that {f.text or describe(f.lhs)}." for f in system.facts),
+                    *(f"    {describe(a.subject)} = {describe(a.value)}" for a in adjoints),
+                ]
             )
         if system.layers.value is not None and system.layers.value <= EAGER_LAYERS:
             self._network({}).code(True, False)  # a function that cannot be compiled is refused here

@@ -307,6 +307,8 @@ class Printer(ABC):
             text = self.write(
                 f, POW if isinstance(f, Add | WrittenOut) or ((n or role) and self.signed(f)) else MUL, last=last
             )
+            if isinstance(f, Num) and n == 0 and not role:
+                text = self.number(f.value)  # a minus sign in front of a product needs no brackets
             if isinstance(f, Div) and self.linear and len(factors) > 1:
                 text = self.bracket(self.write(f, 0))
             tight = isinstance(f, Num) and n == 0 and f.value.denominator == 1

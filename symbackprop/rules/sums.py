@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from symbackprop.indices import Affine, Axis, affine, fresh
+from symbackprop.indices import Affine, affine, fresh
 from symbackprop.network import System
 from symbackprop.rules.algebra import product
 from symbackprop.rules.base import Context, rule
@@ -270,7 +270,3 @@ def rename_summed(e: Expr, context: Context) -> Expr | None:
             guard = tuple(c.substitute(mapping) for c in p.guard)
             return replace_at(e, path, Sum(new, p.axis, substitute(p.body, mapping), guard))
     return None
-
-
-def sum_axes(e: Expr) -> tuple[Axis, ...]:
-    return tuple(p.axis for _, p in walk(e) if isinstance(p, Sum))
