@@ -52,9 +52,10 @@ def _tidy(e: Expr) -> Expr:
                 return Num(top.value / bottom.value)
             if isinstance(top, Div) and isinstance(bottom, Div) and top.bottom == bottom.bottom:
                 return Div(top.top, bottom.top)
-            lead = top.factors[0] if isinstance(top, Mul) and not top.roles else None
-            if isinstance(lead, Num) and isinstance(bottom, Num) and bottom.value and isinstance(top, Mul):
-                return _tidy_product((Num(lead.value / bottom.value), *top.factors[1:]), ())
+            if isinstance(top, Mul) and not top.roles and isinstance(bottom, Num) and bottom.value:
+                number = top.factors[0]
+                if isinstance(number, Num):
+                    return _tidy_product((Num(number.value / bottom.value), *top.factors[1:]), ())
             if isinstance(top, Mul) and not top.roles:
                 lead = [f for f in top.factors if isinstance(f, Delta) or f == Num(Fraction(-1))]
                 rest = [f for f in top.factors if f not in lead]
