@@ -6,6 +6,7 @@ Thin: each holds frozen records and asks the layers below, which are imported wh
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -248,13 +249,13 @@ class Network:
         return Network(self.system, find_notation(notation), self.label)
 
 
-class Rendered:
+class Rendered(ABC):
     """What can be shown: as text, LaTeX, Markdown, HTML or JSON."""
 
     network: Network
 
-    def _document(self, detail: str, notation: Notation, check: bool) -> Document:
-        raise NotImplementedError
+    @abstractmethod
+    def _document(self, detail: str, notation: Notation, check: bool) -> Document: ...
 
     def _default_detail(self) -> str:
         return "lecture"
@@ -320,8 +321,8 @@ class Rendered:
             return self.latex(detail, notation, standalone)
         return str(getattr(self, method)(detail, notation))
 
-    def json(self, detail: str = "lecture", notation: str | Notation | None = None) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def json(self, detail: str = "lecture", notation: str | Notation | None = None) -> str: ...
 
     def _repr_latex_(self) -> str:
         from symbackprop.render import formats
@@ -345,9 +346,9 @@ class Recorded(Rendered):
         self._records: dict[frozenset[str], Record] = {}
         self._checks: dict[frozenset[str], Check] = {}
 
+    @abstractmethod
     def _derive(self, named: frozenset[str]) -> Record:
         """The record in which the gradients by the families `named` keep their names."""
-        raise NotImplementedError
 
     def _named(self, notation: Notation) -> frozenset[str]:
         return frozenset(n for n in notation.named if n in self.network.system.families)
@@ -456,9 +457,14 @@ class Derivation(Recorded):
 
     def composition(self) -> str:
         """Which quantity depends on which, as LaTeX: C_0(a(z(w)))."""
-        from symbackprop.render.composition import composition_latex
+        from symbackprop.derive import composition_line
+        from symbackprop.rules import Context
 
-        return composition_latex(self.record, self.network.notation)
+        line = composition_line(Context(self.network.system))
+        if line is None:
+            return ""
+        cost, composed = ExprView(self.network, line.subject), ExprView(self.network, line.current)
+        return f"{cost.latex()} = {composed.latex()}"
 
     def lambdify(self, modules: str = "numpy") -> Any:
         """The scalar formula of one entry of a small network as a function of (params, x, y), by SymPy's lambdify.

@@ -359,6 +359,3 @@ def node_axes(e: Expr, system: System) -> dict[str, list[Axis]]:
                     if i.name is not None and i.name not in inner:
                         out.setdefault(i.name, []).append(r.axis)
     return out
-
-
-__all__ = ["check_record"]

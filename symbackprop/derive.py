@@ -662,6 +662,13 @@ def composition_section(system: System, bottom: Ref, context: Context) -> Sectio
     ]
     if system.family(bottom.family).kind != "parameter" or layers != [system.layers]:
         return None
+    line = composition_line(context)
+    return line.section("definition") if line is not None else None
+
+
+def composition_line(context: Context) -> Line | None:
+    """The cost as a composition C_0j(a_j(z_j(w_j))), read off the equations; None where it is no sum."""
+    system = context.system
     line = Line(Ref(system.cost, ()), context)
     if not line.apply("name the summand", (), Detail.LECTURE):
         return None
@@ -669,7 +676,7 @@ def composition_section(system: System, bottom: Ref, context: Context) -> Sectio
         return None
     for path, p in walk(line.current):
         if isinstance(p, Summand) and line.apply("read off the equations", path, Detail.LECTURE):
-            return line.section("definition")
+            return line
     return None
 
 

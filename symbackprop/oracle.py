@@ -15,7 +15,6 @@ from functools import partial
 from itertools import product
 from typing import Any, TypeAlias
 
-from symbackprop.functions import FUNCTIONS
 from symbackprop.indices import Affine, Axis, Guard
 from symbackprop.network import System
 from symbackprop.symbols import (
@@ -496,8 +495,9 @@ class Oracle:
 
     def function(self, name: str, layer: int | None, z: Number) -> Number:
         table = self.system.tables.get(name)
-        if table is not None and layer is not None and table.get(layer, "generic") not in ("generic", "same"):
-            name = table[layer]
+        listed = table.get(layer) if table is not None and layer is not None else None
+        if listed is not None and self.system.function(listed) is not None:
+            name = listed
         own = self.system.function(name)
         if own is None:
             return self.polynomial(name, layer, z)
@@ -706,6 +706,3 @@ def transcendental(system: System, expressions: Iterable[Expr] = ()) -> bool:
                     return True
                 stack.append(f.value(Param("z")))
     return False
-
-
-__all__ = ["FUNCTIONS", "CannotEvaluate", "Dual", "Intervals", "Mod", "Oracle", "Sample", "transcendental"]

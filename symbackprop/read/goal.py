@@ -22,6 +22,12 @@ from symbackprop.symbols import Partial, Ref, Vec
 
 MAX_DEPTH = 40
 
+STANDING = {"delta": "z"}
+"""Letters that stand for the gradient by a family in every notation, unless the network takes them itself."""
+
+OPTIONAL = {"b": "it has no bias: build it with bias=True (--bias)"}
+"""Families that a network may be built without, and how it is built with them."""
+
 CLOSING = {"{": "}", "(": ")", "[": "]"}
 
 
@@ -273,7 +279,8 @@ class Meaning:
         }
         for family, letter in self.notation.gradients.items():
             letters.setdefault(plain_letter(letter), family)
-        letters.setdefault("delta", "z")
+        for letter, family in STANDING.items():
+            letters.setdefault(letter, family)
         if q.letter in letters and letters[q.letter] in self.system.families and not q.primes:
             return letters[q.letter]
         if self.cost_name(q) is not None:
@@ -282,8 +289,8 @@ class Meaning:
             )
         known = [n for n, f in self.system.families.items() if f.kind != "cost"]
         hint = nearest(q.letter, known)
-        if q.letter == "b":
-            hint = "; it has no bias: build it with bias=True (--bias)"
+        if q.letter in OPTIONAL:
+            hint = f"; {OPTIONAL[q.letter]}"
         raise UnknownFamilyError(
             f"column {q.column}: {q.letter}{chr(39) * q.primes} is no symbol of this network{hint}"
         )

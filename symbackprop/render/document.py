@@ -24,7 +24,6 @@ from symbackprop.symbols import (
     Compare,
     Expr,
     Family,
-    Mul,
     Param,
     Partial,
     Ref,
@@ -559,6 +558,3 @@ def origin(system: System, f: Family) -> Pieces:
 def index_ranges(f: Family) -> Pieces:
     """The ranges of a family's indices."""
     return (Range(f.guard),) if f.guard else ("",)
-
-
-__all__ = ["Document", "Mul", "build", "symbol_table"]

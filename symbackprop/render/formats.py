@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from symbackprop.derivation import Detail, Record
+from symbackprop.derivation import Record
 from symbackprop.indices import Constraint, Guard, affine
 from symbackprop.render.document import (
     Algorithm,
@@ -385,6 +385,3 @@ def leading(f: Expr) -> dict[str, Any]:
             return {"number": str(v)}
         case Size() | _:
             return {}
-
-
-__all__ = ["Detail", "latex", "markdown", "text", "to_json"]

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
-from symbackprop.functions import FUNCTIONS
 from symbackprop.indices import Affine, Axis, Constraint, Guard, affine
 from symbackprop.network import Equation, System
 from symbackprop.notation import Notation
@@ -336,14 +335,12 @@ class Printer(ABC):
         if e.function == "exp" and e.order == 0 and not self.linear:
             return self.power("e", argument), POW
         name = self.notation.letters.get(e.function, e.function) if f is None else ""
-        if e.function == self.system.cost[:1] and f is None:
-            name = self.notation.letters.get("C_0", "C")
+        if f is None and any(isinstance(a, Vec) for a in e.arguments):
+            # A generic cost has the letter of the cost that it defines.
+            name = self.notation.letters.get(self.system.cost, self.system.cost).partition("_")[0]
         letter = self.letter(name) if name else self.function_name(f.latex, f.text)  # type: ignore[union-attr]
-        layer = self.layer([e.at]) if e.at is not None and not self.shared(e.function) else ""
+        layer = self.layer([e.at]) if e.at is not None else ""
         return self.apply(self.indexed(letter, "", layer, e.order), argument), ATOM
-
-    def shared(self, function: str) -> bool:
-        return False
 
     @abstractmethod
     def function_name(self, latex: str, text: str) -> str: ...
@@ -430,6 +427,3 @@ class Printer(ABC):
         if const < 0:
             return f"{self.affine(right)} {self.compare('<')} {self.affine(left + (const + 1))}"
         return f"{self.affine(right)} {self.compare('<=')} {self.affine(left + const)}"
-
-
-__all__ = ["FUNCTIONS", "Printer"]

@@ -74,6 +74,8 @@ class Text(Printer):
         return f"Σ{self.small(lower, SUBSCRIPT, '_')}{self.small(high, SUPERSCRIPT, '^')} {body}"
 
     def power(self, base: str, exponent: str) -> str:
+        if "^" in base or base[-1:] in SUPERSCRIPT.values():
+            base = base if base.startswith("(") and base.endswith(")") else self.bracket(base)  # (a⁽²⁾)², not a⁽²⁾²
         return base + self.small(exponent, SUPERSCRIPT, "^")
 
     def apply(self, name: str, argument: str) -> str:
