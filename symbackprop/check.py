@@ -319,9 +319,9 @@ def assignments(system: System, sample: Sample, section: Section, step: Step, se
         for name, found in node_axes(entry(e), system).items():
             axes.setdefault(name, []).extend(found)
         free |= names(entry(e))
-    free -= system.layers.names
+    free -= system.constants
     recursion = sorted(n for n in free if n not in axes)
-    standing = dict.fromkeys(system.layers.names, sample.layers)
+    standing = dict.fromkeys(system.constants, sample.layers)
     choices = []
     guard: Guard = section.assume
     for values in product(range(sample.layers + 1), repeat=len(recursion)):

@@ -237,7 +237,7 @@ def solved(cell: Guard, u: Ref, system: System, within: Guard = ()) -> dict[str,
     """The recursion indices of u that the cell, within its range, leaves no choice: l = L, or the one layer of its kind."""
     mine = {
         i.name for a, i in zip(system.family(u.family).axes, u.indices, strict=True) if a.kind == "recursion" and i.name
-    } - system.layers.names
+    } - system.constants
     everything = (*system.standing, *within, *cell)
     out: dict[str, Affine] = {}
     for c in cell:
@@ -384,7 +384,7 @@ class Deriver:
         shifts = [
             (i, j) for a, i, j in zip(axes, u.indices, v.indices, strict=True) if a.kind == "recursion" and i != j
         ]
-        free = [i for i, _ in shifts if i.names - self.system.layers.names]
+        free = [i for i, _ in shifts if i.names - self.system.constants]
         return bool(shifts) and len(free) == len(shifts)
 
     def upstream(self, p: Partial, context: Context) -> Expr | None:

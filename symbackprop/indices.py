@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from math import gcd
+from math import gcd, prod
 from typing import Literal, TypeAlias
 
 
@@ -13,10 +13,17 @@ from typing import Literal, TypeAlias
 class Affine:
     """An integer expression c + sum of coefficient * name, in one normal form.
 
+    A stride before an index is a product of two names: such a term carries them joined by a star. It is linear in
+    each, and a condition on it is judged as if the product were a name of its own.
+
     >>> affine("l") - 1 + 1 == affine("l")
     True
     >>> str(affine("l") + 1)
     'l+1'
+    >>> (affine("s") * affine("i") + affine("k")).substitute({"i": affine("j") + 1}) == affine("k") + (
+    ...     affine("j") * affine("s") + affine("s")
+    ... )
+    True
     """
 
     terms: tuple[tuple[str, int], ...]
@@ -29,7 +36,13 @@ class Affine:
             total[name] = total.get(name, 0) + c
         return Affine(tuple(sorted((n, c) for n, c in total.items() if c)), self.const + b.const)
 
-    def __mul__(self, k: int) -> Affine:
+    def __mul__(self, k: int | Affine) -> Affine:
+        if isinstance(k, Affine):
+            out = self * k.const
+            for n, c in k.terms:
+                crossed = ((("*".join(sorted((*m.split("*"), n))), d * c)) for m, d in self.terms)
+                out = out + Affine(tuple(sorted(crossed))) + Affine(((n, self.const * c),) if self.const else ())
+            return out
         return Affine(tuple((n, c * k) for n, c in self.terms) if k else (), self.const * k)
 
     __rmul__ = __mul__
@@ -45,7 +58,7 @@ class Affine:
 
     @property
     def names(self) -> frozenset[str]:
-        return frozenset(n for n, _ in self.terms)
+        return frozenset(f for n, _ in self.terms for f in n.split("*"))
 
     @property
     def value(self) -> int | None:
@@ -55,25 +68,30 @@ class Affine:
     @property
     def name(self) -> str | None:
         """The name it is, if it is a name alone."""
-        return self.terms[0][0] if self.const == 0 and len(self.terms) == 1 and self.terms[0][1] == 1 else None
+        if self.const or len(self.terms) != 1 or self.terms[0][1] != 1 or "*" in self.terms[0][0]:
+            return None
+        return self.terms[0][0]
 
     def substitute(self, mapping: Mapping[str, Affine]) -> Affine:
-        if not any(n in mapping for n, _ in self.terms):
+        if self.names.isdisjoint(mapping):
             return self
         out = Affine((), self.const)
         for n, c in self.terms:
-            out = out + mapping.get(n, Affine(((n, 1),))) * c
+            first, *others = (mapping.get(f, Affine(((f, 1),))) for f in n.split("*"))
+            for other in others:
+                first = first * other
+            out = out + first * c
         return out
 
     def evaluate(self, values: Mapping[str, int]) -> int:
-        return self.const + sum(c * values[n] for n, c in self.terms)
+        return self.const + sum(c * prod(values[f] for f in n.split("*")) for n, c in self.terms)
 
     def __str__(self) -> str:
         out = ""
         # Names before numbers, positive coefficients first: L-1, l+1, never 1+l.
         for n, c in sorted(self.terms, key=lambda t: (t[1] < 0, t[0])):
             sign = "-" if c < 0 else "+" if out else ""
-            out += sign + ("" if abs(c) == 1 else str(abs(c))) + n
+            out += sign + ("" if abs(c) == 1 else str(abs(c))) + n.replace("*", "")
         if self.const or not out:
             out += f"{self.const:+d}" if out else str(self.const)
         return out
@@ -96,7 +114,7 @@ class Axis:
     Args:
         kind: `node` (units of a layer), `sample`, or `recursion` (layer or time: ordered, can be shifted).
         label: The letter of its size: two axes are one where label and `at` agree.
-        at: For a width that depends on the layer, that layer (n_l has label "n", at l).
+        at: For a width that depends on the layer, that layer (n_l has label "n", at l); None: the size is `label`.
         first, last: The range of a recursion axis. Node and sample axes count positions from 0;
             the number printed for the first node belongs to the notation.
     """
@@ -111,6 +129,14 @@ class Axis:
         if self.at is None or not self.at.names & mapping.keys():
             return self
         return Axis(self.kind, self.label, self.at.substitute(mapping), self.first, self.last)
+
+    def holds(self, i: Affine) -> Guard:
+        """The constraints under which `i` is on the axis, as far as its ends are index expressions."""
+        if self.kind == "recursion":
+            return (at_least(i, self.first), *((at_least(self.last, i),) if self.last is not None else ()))
+        if self.kind == "node" and self.at is None:
+            return (at_least(i, 0), at_least(affine(self.label) - 1, i))
+        return ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from types import MappingProxyType
 
@@ -18,6 +18,8 @@ from symbackprop import functions as F
 from symbackprop.errors import ModelError, UnknownFamilyError, UnknownNameError, nearest
 from symbackprop.indices import Affine, Axis, Guard, affine, at_least, between, equals, implies, satisfiable
 from symbackprop.symbols import (
+    Add,
+    Binder,
     Call,
     Div,
     Expr,
@@ -30,8 +32,10 @@ from symbackprop.symbols import (
     Sum,
     Vec,
     expr,
+    families,
     names,
     substitute,
+    walk,
 )
 
 
@@ -53,6 +57,22 @@ class Fact:
     text: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class SizeRule:
+    """A size that follows from others: floor(top / bottom) + plus, as the output of a strided window has it."""
+
+    top: Affine
+    bottom: Affine = field(default_factory=lambda: affine(1))
+    plus: int = 0
+
+    def evaluate(self, sizes: Mapping[str, int]) -> int:
+        return self.top.evaluate(sizes) // self.bottom.evaluate(sizes) + self.plus
+
+    @property
+    def names(self) -> frozenset[str]:
+        return self.top.names | self.bottom.names
+
+
 @dataclass(frozen=True, eq=False)
 class System:
     """Equations, their families, and what is known of their sizes.
@@ -60,12 +80,16 @@ class System:
     Args:
         families: By name.
         equations: In the order in which a lesson states them.
-        cost: The scalar that is differentiated.
-        layers: The last layer: a number, or the name L.
+        cost: The scalar that is differentiated; empty where the model has none (see `with_upstream`).
+        layers: The last layer: a number, or the name L; 0 where nothing is layered.
         widths: For each layer a number or None (symbolic); a single value for all layers where L is symbolic.
         functions: The reader's own functions and generic ones; a table by layer where layers differ.
         facts: What is assumed of the data.
         mean: Name of the cost averaged over samples, and of the family that its summand is called.
+        sizes: Numbers for sizes, last times and other integers that index expressions name.
+        rules: Sizes that follow from others.
+        integers: Names in index expressions that are no index and no size, such as a stride; they may be 0.
+        upstream: Families that stand for the gradient that comes from outside, by the output they belong to.
     """
 
     families: Mapping[str, Family]
@@ -78,12 +102,19 @@ class System:
     facts: tuple[Fact, ...] = ()
     mean: tuple[str, str] | None = None
     spec: str = ""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    rules: Mapping[str, SizeRule] = field(default_factory=dict)
+    integers: tuple[str, ...] = ()
+    upstream: Mapping[str, str] = field(default_factory=dict)
+    constants: frozenset[str] = field(init=False, default=frozenset())
+    """Every name that stands for one number throughout: sizes, last layers and times, strides."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "constants", self._constants())
         for e in self.equations:
             if e.lhs.family not in self.families:
                 raise ModelError(f"equation for {e.lhs.family}, which is no family of this network")
-            loose = names(e.rhs) - names(e.lhs) - self.layers.names
+            loose = names(e.rhs) - names(e.lhs) - self.constants
             if loose:
                 raise ModelError(
                     f"equation for {e.lhs.family}: index {', '.join(sorted(loose))} on the right is neither summed nor on the left"
@@ -92,8 +123,10 @@ class System:
         if not self.spec:
             parts = (tuple(self.families.values()), self.equations, str(self.layers), self.widths, self.facts)
             own = [(n, f.value(Param("z")) if f.value else None) for n, f in sorted(self.functions.items())]
-            object.__setattr__(self, "spec", repr((*parts, own, sorted(self.tables.items()), self.cost, self.mean)))
-        if self.cost not in self.families:
+            extra = (sorted(self.sizes.items()), sorted(self.rules.items()), self.integers, sorted(self.upstream.items()))
+            whole = (*parts, own, sorted(self.tables.items()), self.cost, self.mean)
+            object.__setattr__(self, "spec", repr((*whole, *(e for e in extra if e))))
+        if self.cost and self.cost not in self.families:
             raise ModelError(f"the cost {self.cost} is no family of this network{nearest(self.cost, self.families)}")
         about = [f.lhs.body.family for f in self.facts if isinstance(f.lhs, Sum) and isinstance(f.lhs.body, Ref)]
         twice = next((n for n in about if about.count(n) > 1), None)
@@ -105,6 +138,19 @@ class System:
 
     def __hash__(self) -> int:
         return hash(self.spec)
+
+    def _constants(self) -> frozenset[str]:
+        out = set(self.layers.names) | set(self.integers)
+        for r in self.rules.values():
+            out |= r.names
+        axes = [a for f in self.families.values() for a in f.axes]
+        axes += [p.axis for e in self.equations for _, p in walk(e.rhs) if isinstance(p, Binder | Size)]
+        for a in axes:
+            if a.kind == "node" and a.at is None:
+                out.add(a.label)
+            if a.kind == "recursion":
+                out |= a.first.names | (a.last.names if a.last is not None else frozenset())
+        return frozenset(out)
 
     @property
     def digest(self) -> str:
@@ -127,8 +173,10 @@ class System:
 
     def size(self, axis: Axis) -> int | None:
         """The number of positions of an axis, or None while it is symbolic."""
-        if axis.kind != "node" or axis.at is None:
+        if axis.kind != "node":
             return None
+        if axis.at is None:
+            return self.sizes.get(axis.label)
         if len(self.widths) == 1 and self.layers.value is None:
             return self.widths[0]
         layer = axis.at.value
@@ -162,8 +210,9 @@ class System:
 
     @property
     def standing(self) -> Guard:
-        """What always holds: there is at least one layer."""
-        return () if self.layers.value is not None else (at_least(self.layers, 1),)
+        """What always holds: there is at least one layer, and every axis has at least one position."""
+        least = {n: 0 if n in self.integers else 1 for n in self.constants}
+        return tuple(at_least(n, least[n]) for n in sorted(least))
 
     def defining(self, ref: Ref, assume: Guard = ()) -> Equation | None:
         """The equation that defines `ref` under the assumptions, its formal indices replaced by those of `ref`.
@@ -185,9 +234,46 @@ class System:
         return tuple(n for n, f in self.families.items() if f.kind == "parameter")
 
     @property
+    def outputs(self) -> tuple[str, ...]:
+        """The derived families that no other equation uses."""
+        used = {n for e in self.equations for n in families(e.rhs) - {e.lhs.family}}
+        return tuple(n for n, f in self.families.items() if f.kind in ("derived", "cost") and n not in used)
+
+    @property
     def numeric(self) -> bool:
         """Whether depth and every width are numbers."""
         return self.layers.value is not None and None not in self.widths
+
+
+def with_upstream(system: System) -> System:
+    """The same model with a cost: the inner product of its outputs with a gradient that comes from outside.
+
+    Then dC/dO is that gradient, and every derivative of C is a vector-Jacobian product of the model.
+
+    Raises:
+        ModelError: The model has neither a cost nor an output.
+    """
+    if system.cost:
+        return system
+    if not system.outputs:
+        raise ModelError("no equation gives a quantity that the others do not use, so there is nothing to differentiate")
+    families_, terms, upstream = dict(system.families), [], {}
+    for name in system.outputs:
+        f = system.families[name]
+        bar = f"{name}_bar"
+        families_[bar] = replace(f, name=bar, kind="input", meaning=f"gradient that arrives at {name} from outside")
+        upstream[name] = bar
+        term: Expr = Mul((Ref(bar, f.pattern.indices), f.pattern))
+        for letter, axis in reversed(list(zip(f.indices, f.axes, strict=True))):
+            inside = tuple(c for c in f.guard if letter in c.expr.names) if axis.kind == "node" else ()
+            term = Sum(letter, axis, term, inside)
+        terms.append(term)
+    cost = next(n for n in ("C", "J", "E", "cost") if n not in families_)
+    families_[cost] = Family(cost, (), (), "cost", "inner product of the outputs with the gradients from outside")
+    product = Equation(Ref(cost, ()), terms[0] if len(terms) == 1 else Add(tuple(terms)))
+    return replace(
+        system, families=families_, equations=(product, *system.equations), cost=cost, upstream=upstream, spec=""
+    )
 
 
 Activation = str | F.Function

@@ -261,7 +261,7 @@ def by_layer(family: Family, values: Any, depth: int) -> Any:
 
 def positions(system: System, first: int, bottom: Ref, indices: Mapping[str, int], depth: int) -> dict[str, Affine]:
     """Values of the goal's free letters: those given, in the notation's counting; the first node and the last layer else."""
-    free = names(bottom) - system.layers.names
+    free = names(bottom) - system.constants
     strange = set(indices) - free
     if strange:
         raise GoalError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 from symbackprop.indices import Affine, AffineLike, Axis, Constraint, Guard, affine, at_least, fresh
 
@@ -189,6 +189,79 @@ class Sum(Expr):
 
 
 @dataclass(frozen=True, slots=True)
+class Max(Expr):
+    """The largest value of `body` over one bound index, restricted by a guard on it."""
+
+    index: str
+    axis: Axis
+    body: Expr
+    guard: Guard = ()
+
+    @property
+    def parts(self) -> tuple[Expr, ...]:
+        return (self.body,)
+
+    def rebuild(self, parts: tuple[Expr, ...]) -> Expr:
+        return Max(self.index, self.axis, parts[0], self.guard)
+
+
+@dataclass(frozen=True, slots=True)
+class Prod(Expr):
+    """The product of the values of `body` over one bound index, restricted by a guard on it."""
+
+    index: str
+    axis: Axis
+    body: Expr
+    guard: Guard = ()
+
+    @property
+    def parts(self) -> tuple[Expr, ...]:
+        return (self.body,)
+
+    def rebuild(self, parts: tuple[Expr, ...]) -> Expr:
+        return Prod(self.index, self.axis, parts[0], self.guard)
+
+
+@dataclass(frozen=True, slots=True)
+class Winner(Expr):
+    """1 where `at` is the first position at which the maximum is attained, 0 elsewhere."""
+
+    of: Max
+    at: Affine
+
+    @property
+    def parts(self) -> tuple[Expr, ...]:
+        return (self.of,)
+
+    def rebuild(self, parts: tuple[Expr, ...]) -> Expr:
+        m = parts[0]
+        assert isinstance(m, Max)
+        return Winner(m, self.at)
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded(Expr):
+    """Iverson's bracket before a factor: `body` where every constraint holds, 0 elsewhere."""
+
+    body: Expr
+    guard: Guard
+
+    @property
+    def parts(self) -> tuple[Expr, ...]:
+        return (self.body,)
+
+    def rebuild(self, parts: tuple[Expr, ...]) -> Expr:
+        return Guarded(parts[0], self.guard)
+
+
+@dataclass(frozen=True, slots=True)
+class Position(Expr):
+    """The place of an index on its axis, counted from 0 on a node axis, as a scalar to compute or compare with."""
+
+    at: Affine
+
+
+@dataclass(frozen=True, slots=True)
 class WrittenOut(Expr):
     """A sum with some of its terms written, the others under dots; its value is the sum's.
 
@@ -362,6 +435,11 @@ class Dots(Expr):
     """Terms left out of a sum of numbers."""
 
 
+Binder: TypeAlias = Sum | Max | Prod | Vec
+"""The heads that bind an index in their body."""
+
+B = TypeVar("B", bound="Sum | Max | Prod | Vec")
+
 ZERO, ONE = Num(Fraction(0)), Num(Fraction(1))
 
 
@@ -375,6 +453,8 @@ class Family:
         axes: One for each index. A width that depends on the layer refers to the layer's letter.
         kind: What it is to the network.
         meaning: One phrase for the notation table.
+        guard: Where its quantities exist.
+        over: For integer data, the axis on which its values are positions (tokens, class labels).
     """
 
     name: str
@@ -383,6 +463,7 @@ class Family:
     kind: Kind
     meaning: str = ""
     guard: Guard = field(default=())
+    over: Axis | None = None
 
     def __post_init__(self) -> None:
         if len(self.indices) != len(self.axes) or len(set(self.indices)) != len(self.indices):
@@ -437,14 +518,14 @@ def walk(e: Expr, path: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...],
 
 
 def scope(e: Expr, path: tuple[int, ...]) -> Guard:
-    """What the sums over layers or times around a part say of their indices."""
+    """What the sums and guards around a part say of their indices."""
     out: list[Constraint] = []
     for n in range(len(path)):
         s = at(e, path[:n])
-        if isinstance(s, Sum) and s.axis.kind == "recursion":
-            out += [at_least(s.index, s.axis.first), *s.guard]
-            if s.axis.last is not None:
-                out.append(at_least(s.axis.last, s.index))
+        if isinstance(s, Sum | Max | Prod):
+            out += [*s.axis.holds(affine(s.index)), *s.guard]
+        elif isinstance(s, Guarded):
+            out += s.guard
     return tuple(out)
 
 
@@ -470,10 +551,15 @@ def names(e: Expr) -> frozenset[str]:
             return axis.at.names if axis.at else frozenset()
         case Delta(left, right):
             return left.names | right.names
-        case Sum(index, axis, body) | Vec(index, axis, body):
-            guarded = {n for c in e.guard for n in c.expr.names} if isinstance(e, Sum) else set()
-            inner = (names(body) | guarded) - {index}
-            return inner | axis.at.names if axis.at else inner
+        case Position(i):
+            return i.names
+        case Sum() | Max() | Prod() | Vec():
+            inner = (names(e.body) | guard_names(guard_of(e))) - {e.index}
+            return inner | e.axis.at.names if e.axis.at else inner
+        case Guarded(body, guard):
+            return names(body) | guard_names(guard)
+        case Winner(of, i):
+            return names(of) | i.names
         case WrittenOut(s, shown):
             return names(s).union(*(i.names for i in shown if i is not None))
         case Partial(top, bottom):
@@ -488,9 +574,17 @@ def names(e: Expr) -> frozenset[str]:
             return frozenset().union(*map(names, e.parts)) if e.parts else frozenset()
 
 
+def guard_names(guard: Guard) -> frozenset[str]:
+    return frozenset(n for c in guard for n in c.expr.names)
+
+
+def guard_of(e: Binder) -> Guard:
+    return () if isinstance(e, Vec) else e.guard
+
+
 def bound(e: Expr) -> frozenset[str]:
-    """Every name that some Sigma or array in `e` binds."""
-    return frozenset(p.index for _, p in walk(e) if isinstance(p, Sum | Vec))
+    """Every name that some Sigma, maximum, product or array in `e` binds."""
+    return frozenset(p.index for _, p in walk(e) if isinstance(p, Binder))
 
 
 def substitute(e: Expr, mapping: Mapping[str, Affine]) -> Expr:
@@ -510,18 +604,23 @@ def substitute(e: Expr, mapping: Mapping[str, Affine]) -> Expr:
             return Size(axis.substitute(mapping))
         case Delta(left, right, axis):
             return Delta(left.substitute(mapping), right.substitute(mapping), axis.substitute(mapping))
-        case Sum(index, axis, body) | Vec(index, axis, body):
-            guard = e.guard if isinstance(e, Sum) else ()
-            inside = names(body) | {n for c in guard for n in c.expr.names}
-            inner = {n: a for n, a in mapping.items() if n != index and n in inside}
+        case Position(i):
+            return Position(i.substitute(mapping))
+        case Guarded(body, guard):
+            return Guarded(substitute(body, mapping), tuple(c.substitute(mapping) for c in guard))
+        case Winner(of, i):
+            largest = substitute(of, mapping)
+            assert isinstance(largest, Max)
+            return Winner(largest, i.substitute(mapping))
+        case Sum() | Max() | Prod() | Vec():
+            inside = names(e.body) | guard_names(guard_of(e))
+            inner = {n: a for n, a in mapping.items() if n != e.index and n in inside}
             incoming = frozenset().union(*(a.names for a in inner.values()))
-            if index in incoming:
-                new = fresh(index, incoming | inside | bound(body) | mapping.keys())
-                guard = tuple(c.substitute({index: affine(new)}) for c in guard)
-                body, index = substitute(body, {index: affine(new)}), new
-            out = replace(e, index=index, axis=axis.substitute(mapping), body=substitute(body, inner))
-            if isinstance(out, Sum) and guard:
-                out = replace(out, guard=tuple(c.substitute(inner) for c in guard))
+            if e.index in incoming:
+                e = with_index(e, fresh(e.index, incoming | inside | bound(e.body) | mapping.keys()))
+            out = replace(e, axis=e.axis.substitute(mapping), body=substitute(e.body, inner))
+            if not isinstance(out, Vec) and out.guard:
+                out = replace(out, guard=tuple(c.substitute(inner) for c in out.guard))
             return out
         case WrittenOut(s, shown):
             new_sum = substitute(s, mapping)
@@ -542,30 +641,29 @@ def substitute(e: Expr, mapping: Mapping[str, Affine]) -> Expr:
             return e.rebuild(tuple(substitute(p, mapping) for p in e.parts))
 
 
-def rename_bound(e: Sum, taken: frozenset[str]) -> Sum:
-    """The same sum over a letter that is not taken."""
+def with_index(e: B, new: str) -> B:
+    """The same over another letter, which must not occur in it."""
+    mapping = {e.index: affine(new)}
+    out = replace(e, index=new, body=substitute(e.body, mapping))
+    if not isinstance(out, Vec) and out.guard:
+        out = replace(out, guard=tuple(c.substitute(mapping) for c in out.guard))
+    return out
+
+
+def rename_bound(e: B, taken: frozenset[str]) -> B:
+    """The same over a letter that is not taken."""
     if e.index not in taken:
         return e
-    new = fresh(e.index, taken | names(e.body) | bound(e.body))
-    return Sum(
-        new,
-        e.axis,
-        substitute(e.body, {e.index: affine(new)}),
-        tuple(c.substitute({e.index: affine(new)}) for c in e.guard),
-    )
+    return with_index(e, fresh(e.index, taken | names(e.body) | guard_names(guard_of(e)) | bound(e.body)))
 
 
 def canonical(e: Expr) -> Expr:
     """Bound names replaced by numbers in order of depth: two expressions that differ only in them become equal."""
 
     def go(x: Expr, depth: int) -> Expr:
-        if isinstance(x, Sum | Vec):
-            name = f"#{depth}"
-            body = go(substitute(x.body, {x.index: affine(name)}), depth + 1)
-            out = replace(x, index=name, body=body)
-            if isinstance(out, Sum) and out.guard:
-                out = replace(out, guard=tuple(c.substitute({x.index: affine(name)}) for c in out.guard))
-            return out
+        if isinstance(x, Binder):
+            x = with_index(x, f"#{depth}")
+            return replace(x, body=go(x.body, depth + 1))
         if isinstance(x, WrittenOut):
             return go(x.sum, depth)
         return x.rebuild(tuple(go(p, depth) for p in x.parts)) if x.parts else x

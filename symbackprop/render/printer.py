@@ -419,7 +419,7 @@ class Printer(ABC):
         const = c.expr.const
         if c.equal:
             a, b = (right, left + const) if negative else (left, affine(-const))
-            if a.names <= self.system.layers.names and b.names - self.system.layers.names:
+            if a.names <= self.system.constants and b.names - self.system.constants:
                 a, b = b, a
             return f"{self.affine(a)} = {self.affine(b)}"
         if not negative:

@@ -419,7 +419,7 @@ def recognise(e: Expr, context: Context) -> Expr | None:
             if value is None or table.get(value) != e.function:
                 continue
             found = {}
-        if match(pattern, e, frozenset(formals), found, {}) and formals - context.system.layers.names <= found.keys():
+        if match(pattern, e, frozenset(formals), found, {}) and formals - context.system.constants <= found.keys():
             if all(implies(context.constraints, c.substitute(found)) for c in q.guard):
                 return substitute(q.lhs, found)
     return None
