@@ -12,6 +12,28 @@ from symbackprop.errors import UnknownNameError, nearest
 from symbackprop.symbols import Role
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    r"""How one family is written: its letter, and where each of its indices goes.
+
+    Args:
+        letter: LaTeX with accents and style, without scripts: `W`, `\hat x`, `\mathbf{h}`.
+        lower, upper: The places, in the family's order of indices, of those set below and above, as they are read.
+        brackets: Around the upper indices: `()`, `[]` or nothing.
+        unit: What stands above besides indices: the Q of W^Q, the (1) of a named layer.
+        commas: Whether commas separate the lower indices.
+        upper_first: Whether the upper indices are set before the lower ones, as the author types them.
+    """
+
+    letter: str
+    lower: tuple[int, ...] = ()
+    upper: tuple[int, ...] = ()
+    brackets: str = "()"
+    unit: str = ""
+    commas: bool = False
+    upper_first: bool = False
+
+
 @dataclass(frozen=True)
 class Notation:
     """One author's way of writing.
@@ -28,6 +50,10 @@ class Notation:
         width: `n` one letter for all widths, `n_l` one for each layer, `none` no limits on sums.
         sample: The letter of a sample.
         samples: The letter of their number.
+        written: Families written in their own way, by name; the others by the rules above: layers above, nodes below.
+        firsts: The number of the first position of an axis, by the axis's label, where it differs from `first`.
+        names: LaTeX of index letters, sizes and other names that differs from the name itself: {"n_i": "n_i", "alpha": "\\alpha"}.
+        title: What the model file calls itself.
     """
 
     name: str
@@ -41,6 +67,14 @@ class Notation:
     width: str = "n"
     sample: str = "i"
     samples: str = "n"
+    written: Mapping[str, Written] = field(default_factory=dict)
+    firsts: Mapping[str, int] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    title: str = ""
+
+    def first_of(self, label: str) -> int:
+        """The number of the first position of a node axis."""
+        return self.firsts.get(label, self.first)
 
     @property
     def named(self) -> frozenset[str]:
