@@ -210,7 +210,7 @@ def entry(e: Expr) -> Expr:
 def show(x: Number) -> str:
     """A value as a reader can recompute it: a fraction where it is short, else 17 digits."""
     if hasattr(x, "mid"):
-        return f"{float(x.mid.a):.17g}"
+        return f"{float(x.mid()):.17g}"
     text = str(x)
     return text if len(text) <= 40 or not hasattr(x, "numerator") else f"{float(x):.17g}"
 
@@ -229,7 +229,7 @@ def largest_node(expressions: Iterable[Expr], system: System) -> int:
                 if isinstance(r, Ref):
                     pairs = zip(system.family(r.family).axes, r.indices, strict=False)
                     out = max([out, *(i.value for a, i in pairs if a.kind != "recursion" and i.value is not None)])
-                if isinstance(r, Delta):
+                if isinstance(r, Delta) and r.axis.kind != "recursion":
                     out = max([out, *(i.value for i in (r.left, r.right) if i.value is not None)])
     return out
 
@@ -250,7 +250,8 @@ def draw_samples(system: System, expressions: list[Expr], seed: int) -> list[Sam
     """Sample networks on which a slip shows: several depths of at least 3 where depth is free, widths all
     equal and all distinct, none below 1 + the largest node number in play."""
     node = _first_axis(system)
-    least = largest_node(expressions, system) + 1 if node is None or system.size(node) != 1 else 1
+    layered = node is None or node.at is None or system.size(node) != 1
+    least = largest_node(expressions, system) + 1 if layered else 1
     if least > MAX_WIDTH or (system.layers.value or 0) > MAX_DEPTH or depth_needed(expressions) > MAX_DEPTH:
         return []
     fixed = system.layers.value
@@ -268,11 +269,45 @@ def draw_samples(system: System, expressions: list[Expr], seed: int) -> list[Sam
             else "integers modulo a prime"
         )
         for widths in (equal, distinct) if n == 0 and equal != distinct and depth <= 12 else (distinct,):
-            out.append(Sample(depth, widths, seed, arithmetic))
+            out.append(Sample(depth, widths, seed, arithmetic, sizes=sample_sizes(system, least, seed + len(out))))
     if len(out) == 1:
         wider = tuple(w + 1 if w > 1 else 1 for w in out[0].widths)
-        out.append(Sample(out[0].layers, wider, seed + 1, out[0].arithmetic))
+        sizes = sample_sizes(system, least, seed + 1)
+        out.append(Sample(out[0].layers, wider, seed + 1, out[0].arithmetic, sizes=sizes))
     return out
+
+
+def sample_sizes(system: System, least: int, seed: int) -> tuple[tuple[str, int], ...]:
+    """Small numbers for the named sizes, times and strides, as different from each other as they may be.
+
+    Sizes that follow from others are computed, and drawn again while they come out below 1.
+    """
+    free = sorted(system.constants - system.layers.names - system.rules.keys())
+    wide = {n for r in system.rules.values() for n, k in r.top.terms if k > 0} - set(system.integers)
+    lasts = {n for a in all_axes(system) if a.last is not None for n in a.last.names}
+    for attempt in range(200):
+        r = random.Random(repr(("sizes", seed, attempt)))
+        sizes: dict[str, int] = {}
+        for n in free:
+            low, high = (0, 2) if n in system.integers else (4, 6) if n in wide else (3, 4) if n in lasts else (2, 4)
+            low = low if n in system.integers else max(low, least)
+            sizes[n] = r.randint(low, max(high, low))
+        if any(
+            n in q.bottom.names and sizes[n] == 0 for q in system.rules.values() for n in q.bottom.names & sizes.keys()
+        ):
+            continue
+        distinct = {sizes[n] for n in free if n not in system.integers}
+        if len(distinct) < min(3, len(free)) and attempt < 100:
+            continue
+        for n, q in system.rules.items():
+            sizes[n] = q.evaluate(sizes)
+        if all(sizes[n] >= 1 for n in system.rules):
+            return tuple(sorted(sizes.items()))
+    return ()
+
+
+def all_axes(system: System) -> list[Axis]:
+    return [a for f in system.families.values() for a in f.axes]
 
 
 def sample_widths(system: System, depth: int, narrowest: int, serial: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -321,10 +356,11 @@ def assignments(system: System, sample: Sample, section: Section, step: Step, se
         free |= names(entry(e))
     free -= system.constants
     recursion = sorted(n for n in free if n not in axes)
-    standing = dict.fromkeys(system.constants, sample.layers)
+    standing = {**dict.fromkeys(system.layers.names, sample.layers), **dict(sample.sizes)}
+    highest = max([sample.layers, *standing.values()])
     choices = []
     guard: Guard = section.assume
-    for values in product(range(sample.layers + 1), repeat=len(recursion)):
+    for values in product(range(highest + 1), repeat=len(recursion)):
         env = {**standing, **dict(zip(recursion, values, strict=True))}
         if all(c.holds(env) for c in guard if c.expr.names <= env.keys()):
             choices.append(env)
@@ -332,11 +368,21 @@ def assignments(system: System, sample: Sample, section: Section, step: Step, se
     r.shuffle(choices)
     count = 1 if sample.arithmetic == "rigorous intervals" or sample.layers > 12 else POINTS
     for env in (choices * count)[:count]:
-        point = {n: env[n] for n in recursion}
-        for n, axis in sorted(axes.items(), key=lambda t: t[0]):
-            widths = [3 if x.kind == "sample" or x.at is None else sample.widths[x.at.evaluate(env)] for x in axis]
-            point[n] = r.randrange(min(widths))
-        yield point
+        for _ in range(50):
+            point = {n: env[n] for n in recursion}
+            for n, axis in sorted(axes.items(), key=lambda t: t[0]):
+                point[n] = r.randrange(min(positions(x, sample, env) for x in axis))
+            whole = {**env, **point}
+            if all(c.holds(whole) for c in guard if c.expr.names <= whole.keys()):
+                yield point
+                break
+
+
+def positions(axis: Axis, sample: Sample, env: dict[str, int]) -> int:
+    """How many positions an axis of nodes or samples has in a sample."""
+    if axis.kind == "sample":
+        return sample.samples
+    return dict(sample.sizes)[axis.label] if axis.at is None else sample.widths[axis.at.evaluate(env)]
 
 
 def node_axes(e: Expr, system: System) -> dict[str, list[Axis]]:
@@ -354,7 +400,7 @@ def node_axes(e: Expr, system: System) -> dict[str, list[Axis]]:
                 for axis, i in zip(system.axes(r), r.indices, strict=True):
                     if axis.kind != "recursion" and i.name is not None and i.name not in inner:
                         out.setdefault(i.name, []).append(axis)
-            if isinstance(r, Delta):
+            if isinstance(r, Delta) and r.axis.kind != "recursion":
                 for i in (r.left, r.right):
                     if i.name is not None and i.name not in inner:
                         out.setdefault(i.name, []).append(r.axis)

@@ -16,6 +16,7 @@ from symbackprop.errors import GoalError
 from symbackprop.indices import Affine, Constraint, Guard, equals, implies, satisfiable
 from symbackprop.network import System
 from symbackprop.rules import RULES, Context
+from symbackprop.rules.algebra import count
 from symbackprop.rules.calculus import DERIVATIVE_RULES
 from symbackprop.rules.graph import apart, crosses, held, reaches, undecided, uses
 from symbackprop.symbols import (
@@ -23,6 +24,7 @@ from symbackprop.symbols import (
     D,
     Delta,
     Expr,
+    Guarded,
     Mul,
     Param,
     Partial,
@@ -43,8 +45,13 @@ SIMPLIFY = (
     "arithmetic",
     "delta picks one term",
     "equal indices",
+    "condition that holds",
+    "condition before the product",
+    "condition under the sum",
+    "square of a root",
     "cancel",
     "declared fact",
+    "deviations from the mean",
     "minus signs",
     "multiply out",
     "split the sum",
@@ -53,6 +60,9 @@ SIMPLIFY = (
     "reorder",
 )
 STEP_LIMIT = 2000
+WRITTEN_OUT = 30
+"""The most symbols of a result that is written out where it is used; a longer one keeps its name there."""
+
 RENAME = "rename the summed index"
 
 
@@ -146,9 +156,20 @@ def local(subject: Partial, context: Context) -> Line:
         if isinstance(part, D) and line.apply("the sum written out", path, Detail.LECTURE):
             break
     differentiate(line)
-    line.simplify(("arithmetic", "delta picks one term", "equal indices", "look up the activation", "split the sum"))
+    line.simplify(
+        (
+            "arithmetic",
+            "delta picks one term",
+            "equal indices",
+            "condition that holds",
+            "condition before the product",
+            "condition under the sum",
+            "look up the activation",
+            "split the sum",
+        )
+    )
     line.simplify(("slope of the activation", "arithmetic", "look up the activation"))
-    line.simplify(("recognise a quantity",))
+    line.simplify(("recognise a quantity", "square of a root", "deviations from the mean", "arithmetic"))
     if any(isinstance(p, Delta) for _, p in walk(line.current)):
         line.simplify(("common factor", "arithmetic"))
     else:
@@ -426,15 +447,16 @@ class Deriver:
             n = i.name
             if axis.kind == "recursion" or n is None or n == letter or letter in free or n in mapping:
                 continue
-            if n not in {m for c in context.assume for m in c.expr.names}:
-                mapping[n] = Affine(((letter, 1),))
+            mapping[n] = Affine(((letter, 1),))
         out = substitute(p, mapping)
         assert isinstance(out, Partial) and isinstance(out.bottom, Ref)
-        if self.system.layers.value is None:
-            # A numbered layer under a last layer that is only a letter: the recursion goes from l to l+1, not 1, 2, 3, ...
-            layers = [i for axis, i in zip(family.axes, out.bottom.indices, strict=True) if axis.kind == "recursion"]
-            if any(i.value is not None for i in layers):
-                out = replace(out, bottom=family.pattern)
+        # A numbered layer under a last layer that is only a letter: the recursion goes from l to l+1, not 1, 2, 3, ...
+        numbered = any(
+            axis.kind == "recursion" and i.value is not None and axis.last is not None and axis.last.value is None
+            for axis, i in zip(family.axes, out.bottom.indices, strict=True)
+        )
+        if numbered:
+            out = replace(out, bottom=family.pattern)
         return out
 
     def by_cases(
@@ -474,6 +496,10 @@ class Deriver:
         """The result with its upstream gradient written out, for each case that this gradient has."""
         if self.keep_names or self.split is None:
             return ()
+        if not {n for cell in self.split[1] for c in cell for n in c.expr.names} - self.system.constants <= names(
+            subject
+        ):
+            return ()  # the goal does not speak of the layer on which the cases are split
         out: list[tuple[Guard, Expr]] = []
         assert isinstance(subject.bottom, Ref)
         for cell in self.split[1]:
@@ -502,7 +528,7 @@ class Deriver:
         if self.keep_names and isinstance(p, Partial) and isinstance(p.bottom, Ref) and p.bottom.family in self.named:
             return False
         outer = 1 if any(isinstance(q, Sum) for _, q in walk(chained)) else 0
-        return outer + sum_depth(result) <= 1
+        return outer + sum_depth(result) <= 1 and count(result) <= WRITTEN_OUT
 
     def assemble(
         self,
@@ -526,8 +552,10 @@ class Deriver:
         plain = line.current
         line.simplify(("arithmetic",))
         line.show_last()
-        if any(isinstance(p, Delta) for _, p in walk(plain)) or _has_quotient(plain):
+        if any(isinstance(p, Delta | Guarded) for _, p in walk(plain)) or _has_quotient(plain):
             line.simplify()
+            if any(isinstance(p, Delta) for _, p in walk(plain)):
+                line.simplify(("common factor", "arithmetic"))
             line.show_last()
         line.show_last(Detail.BRIEF if kind == "goal" else Detail.LECTURE)
         section = line.section("result" if kind == "goal" else kind, case=case)
@@ -800,16 +828,17 @@ def adjoints(system: System) -> tuple[Adjoint, ...]:
     """
     cost = Ref(system.cost, ())
     wanted = [f for f in system.families.values() if f.kind in ("derived", "parameter", "input")]
-    wanted = [f for f in wanted if reaches(system, f.name, system.cost)]
+    outside = set(system.upstream.values())
+    wanted = [f for f in wanted if f.over is None and f.name not in outside and reaches(system, f.name, system.cost)]
     named = frozenset(f.name for f in wanted if f.kind == "derived")
     found: list[Adjoint] = []
     for f in wanted:
-        context = Context(system, f.guard)
+        context = Context(system, system.range_of(f.pattern))
         for cell in cases_of(context, f.pattern, cost):
             mapping = solved(cell, f.pattern, system, f.guard)
             subject = substitute(Partial(cost, f.pattern), mapping)
             assert isinstance(subject, Partial)
-            guard = tuple(c.substitute(mapping) for c in (*f.guard, *cell) if _says(c, mapping))
+            guard = tuple(c.substitute(mapping) for c in (*context.assume, *cell) if _says(c, mapping))
             value = one_step(subject, replace(context, assume=guard), named)
             if value == subject:
                 continue  # a generic cost: nothing is known of its gradient but the name

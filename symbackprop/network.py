@@ -123,7 +123,12 @@ class System:
         if not self.spec:
             parts = (tuple(self.families.values()), self.equations, str(self.layers), self.widths, self.facts)
             own = [(n, f.value(Param("z")) if f.value else None) for n, f in sorted(self.functions.items())]
-            extra = (sorted(self.sizes.items()), sorted(self.rules.items()), self.integers, sorted(self.upstream.items()))
+            extra = (
+                sorted(self.sizes.items()),
+                sorted(self.rules.items()),
+                self.integers,
+                sorted(self.upstream.items()),
+            )
             whole = (*parts, own, sorted(self.tables.items()), self.cost, self.mean)
             object.__setattr__(self, "spec", repr((*whole, *(e for e in extra if e))))
         if self.cost and self.cost not in self.families:
@@ -185,10 +190,17 @@ class System:
             return distinct.pop() if len(distinct) == 1 else None
         return self.widths[layer] if 0 <= layer < len(self.widths) else None
 
-    def range_of(self, ref: Ref) -> Guard:
-        """The constraints under which a quantity exists."""
+    def guard_of(self, ref: Ref) -> Guard:
+        """What its family declares of the indices of a quantity."""
         family = self.family(ref.family)
         return tuple(c.substitute(dict(zip(family.indices, ref.indices, strict=True))) for c in family.guard)
+
+    def range_of(self, ref: Ref) -> Guard:
+        """The constraints under which a quantity exists: its family's, and its nodes on their axes."""
+        on_axes = (
+            a.holds(i) for a, i in zip(self.family(ref.family).axes, ref.indices, strict=True) if a.kind == "node"
+        )
+        return (*self.guard_of(ref), *(c for g in on_axes for c in g))
 
     def out_of_range(self, ref: Ref, first: int = 0) -> str | None:
         """What is wrong with a quantity's layer or nodes, in words with nodes counted from `first`; None where nothing is."""
@@ -256,7 +268,9 @@ def with_upstream(system: System) -> System:
     if system.cost:
         return system
     if not system.outputs:
-        raise ModelError("no equation gives a quantity that the others do not use, so there is nothing to differentiate")
+        raise ModelError(
+            "no equation gives a quantity that the others do not use, so there is nothing to differentiate"
+        )
     families_, terms, upstream = dict(system.families), [], {}
     for name in system.outputs:
         f = system.families[name]

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
+from functools import partial, reduce
 from itertools import product
 from typing import Any, TypeAlias
 
@@ -27,17 +27,22 @@ from symbackprop.symbols import (
     Depends,
     Div,
     Expr,
+    Guarded,
+    Max,
     Mul,
     Num,
     Param,
     Partial,
+    Position,
     Pow,
+    Prod,
     Ref,
     Size,
     Sum,
     Summand,
     Vec,
     Where,
+    Winner,
     WrittenOut,
     walk,
 )
@@ -128,56 +133,45 @@ class Mod:
 
 
 class Intervals:
-    """Rigorous interval arithmetic, from mpmath (which SymPy brings along)."""
+    """Rigorous interval arithmetic: the balls of Arb, through python-flint."""
+
+    DIGITS = 40
 
     def __init__(self) -> None:
-        from mpmath import iv
+        import flint
 
-        self.iv = iv
-        iv.dps = 30
+        flint.ctx.dps = self.DIGITS
+        self.ball = flint.arb
+        self.rational = flint.fmpq
 
     def of(self, x: Fraction) -> Number:
-        return self.iv.mpf(x.numerator) / x.denominator
+        return self.ball(self.rational(x.numerator, x.denominator))
+
+    @property
+    def pi(self) -> Number:
+        return self.ball.pi()
 
     def exp(self, x: Number) -> Number:
-        return self.iv.exp(x)
+        return x.exp()
 
     def log(self, x: Number) -> Number:
         if not x > 0:
             raise CannotEvaluate("logarithm of a number that is not positive")
-        return self.iv.log(x)
+        return x.log()
 
     def sqrt(self, x: Number) -> Number:
         if not x > 0:
             raise CannotEvaluate("square root of a number that is not positive")
-        return self.iv.sqrt(x)
+        return x.sqrt()
 
     def sin(self, x: Number) -> Number:
-        return self.iv.sin(x)
+        return x.sin()
 
     def cos(self, x: Number) -> Number:
-        return self.iv.cos(x)
+        return x.cos()
 
     def erf(self, x: Number) -> Number:
-        """The Taylor series, with its remainder (alternating, terms falling) added as an interval."""
-        if float(abs(x).a) > 6:
-            # 1 - erf(x) < exp(-x^2) for x > 0.
-            tail = self.iv.exp(-x * x)
-            sign = 1 if x > 0 else -1
-            return sign * (1 - tail * self.iv.mpf([0, 1]))
-        term = x
-        total = x
-        n = 0
-        square = x * x
-        while n < 400:
-            n += 1
-            term = -term * square / n
-            piece = term / (2 * n + 1)
-            total = total + piece
-            if n > 2 * float(square.b) and abs(piece).b < self.iv.mpf(10) ** -28:
-                bound = abs(piece)
-                return (total + self.iv.mpf([-bound.b, bound.b])) * 2 / self.iv.sqrt(self.iv.pi)
-        raise CannotEvaluate("erf of a large number")
+        return x.erf()
 
 
 @dataclass(frozen=True)
@@ -190,6 +184,7 @@ class Sample:
         seed: Draws every datum, each from its own name, so that order does not matter.
         arithmetic: `exact rationals`, `integers modulo a prime` or `rigorous intervals`.
         samples: How many samples the mean runs over.
+        sizes: Numbers for the sizes, last times and strides that the system names.
     """
 
     layers: int
@@ -197,10 +192,15 @@ class Sample:
     seed: int
     arithmetic: str
     samples: int = 3
+    sizes: tuple[tuple[str, int], ...] = ()
 
     def describe(self) -> str:
-        same = len(set(self.widths)) == 1
-        return f"L = {self.layers}, {'every width ' + str(self.widths[0]) if same else 'widths ' + ', '.join(map(str, self.widths))}"
+        parts: list[str] = []
+        if self.widths:
+            same = len(set(self.widths)) == 1
+            parts.append(f"L = {self.layers}" if self.layers else "")
+            parts.append(f"every width {self.widths[0]}" if same else f"widths {', '.join(map(str, self.widths))}")
+        return ", ".join([*(p for p in parts if p), *(f"{n} = {v}" for n, v in self.sizes)])
 
 
 class Oracle:
@@ -219,9 +219,9 @@ class Oracle:
         self.params: dict[str, Number] = {}
         self.equations: dict[str, list[tuple[list[tuple[str | None, Affine]], Guard, Eval]]] = {}
         for e in system.equations:
-            formals = [(i.name if i.name not in system.layers.names else None, i) for i in e.lhs.indices]
+            formals = [(i.name if i.name not in system.constants else None, i) for i in e.lhs.indices]
             self.equations.setdefault(e.lhs.family, []).append((formals, e.guard, self.compile(e.rhs)))
-        self.standing: Env = dict.fromkeys(system.layers.names, sample.layers)
+        self.standing: Env = {**dict.fromkeys(system.layers.names, sample.layers), **dict(sample.sizes)}
         self.current = 0
         if sample.layers > 20:
             self.warm()
@@ -324,6 +324,9 @@ class Oracle:
                     rest = [self.look(family, (q,)) for q in range(size - 1)]
                     return sum((-x for x in rest), self.number(fact.rhs.value))
         r = self.draw(family, indices, sample)
+        over = self.system.family(family).over
+        if over is not None:
+            return self.number(r.randrange(self.width(over, self.standing)))
         if kind == "target" and self.intervals is not None:
             return self.number(Fraction(r.randint(1, 30), 97))
         if kind == "derived" or kind == "cost":
@@ -333,8 +336,10 @@ class Oracle:
     def width(self, axis: Axis, env: Mapping[str, int]) -> int:
         if axis.kind == "sample":
             return self.sample.samples
+        if axis.kind == "recursion":
+            return self.standing[axis.label]
         if axis.at is None:
-            return self.draw("size", axis.label).randint(3, 5)
+            return self.standing[axis.label]
         layer = axis.at.evaluate(env)
         if not 0 <= layer < len(self.sample.widths):
             raise OutOfRange(f"there is no layer {layer}")
@@ -404,7 +409,22 @@ class Oracle:
             case Pow(base, exponent):
                 return self._power(base, exponent)
             case Sum(index, axis, body, guard):
-                return self._sum(index, axis, body, guard)
+                return self._over(index, axis, body, guard, lambda xs: _total(xs or [self.number(0)]))
+            case Prod(index, axis, body, guard):
+                return self._over(index, axis, body, guard, lambda xs: reduce(times, xs, self.number(1)))
+            case Max(index, axis, body, guard):
+                return self._over(index, axis, body, guard, lambda xs: xs[self.first_largest(xs)])
+            case Winner(m, i):
+                return self._winner(m, i)
+            case Guarded(body, guard):
+                inside = self.compile(body)
+
+                def held(env: Env, look: Look) -> Number:
+                    return inside(env, look) if all(c.holds(env) for c in guard) else self.number(0)
+
+                return held
+            case Position(i):
+                return lambda env, look: self.number(i.evaluate(env))
             case WrittenOut(s):
                 return self.compile(s)
             case Summand(_, _, body):
@@ -429,20 +449,47 @@ class Oracle:
                 raise CannotEvaluate("an array has no single value")
         raise TypeError(f"no way to evaluate {type(e).__name__}")
 
-    def _sum(self, index: str, axis: Axis, body: Expr, guard: Guard) -> Eval:
+    def places(self, axis: Axis, env: Env) -> range:
+        """The values that an index on an axis takes."""
+        if axis.kind != "recursion":
+            return range(self.width(axis, env))
+        last = axis.last.evaluate(env) if axis.last is not None else self.sample.layers
+        return range(axis.first.evaluate(env), last + 1)
+
+    def _over(self, index: str, axis: Axis, body: Expr, guard: Guard, join: Callable[[list[Number]], Number]) -> Eval:
+        """The values of `body` over an index, joined to one."""
         inner = self.compile(body)
 
-        def add(env: Env, look: Look) -> Number:
-            if axis.kind == "recursion":
-                first = axis.first.evaluate(env)
-                last = axis.last.evaluate(env) if axis.last is not None else self.sample.layers
-                values = range(first, last + 1)
-            else:
-                values = range(self.width(axis, env))
-            envs = ({**env, index: i} for i in values)
-            return _total([inner(v, look) for v in envs if all(c.holds(v) for c in guard)] or [self.number(0)])
+        def run(env: Env, look: Look) -> Number:
+            envs = ({**env, index: i} for i in self.places(axis, env))
+            return join([inner(v, look) for v in envs if all(c.holds(v) for c in guard)])
 
-        return add
+        return run
+
+    def first_largest(self, values: list[Number]) -> int:
+        """The first place of the largest value; no sample may leave it open."""
+        if not values:
+            raise CannotEvaluate("a maximum over nothing")
+        plain = [_value(x) for x in values]
+        if isinstance(plain[0], Mod):
+            raise CannotEvaluate("no order modulo a prime")
+        best = 0
+        for n, x in enumerate(plain):
+            if x > plain[best]:
+                best = n
+            elif n != best and not x < plain[best]:
+                raise CannotEvaluate("two values may be the largest")
+        return best
+
+    def _winner(self, m: Max, at: Affine) -> Eval:
+        inner = self.compile(m.body)
+
+        def run(env: Env, look: Look) -> Number:
+            places = [i for i in self.places(m.axis, env) if all(c.holds({**env, m.index: i}) for c in m.guard)]
+            best = self.first_largest([inner({**env, m.index: i}, look) for i in places])
+            return self.number(int(places[best] == at.evaluate(env)))
+
+        return run
 
     def _power(self, base: Expr, exponent: Expr) -> Eval:
         b = self.compile(base)
@@ -464,9 +511,12 @@ class Oracle:
 
     def _compare(self, c: Compare) -> Callable[[Env, Look], bool]:
         left, right = self.compile(c.left), self.compile(c.right)
+        whole = any(isinstance(x, Position) for x in (c.left, c.right))
 
         def test(env: Env, look: Look) -> bool:
             d = _value(plus(left(env, look), -right(env, look)))
+            if whole and c.op in ("==", "!="):
+                return self.is_zero(d) == (c.op == "==")
             if isinstance(d, Mod):
                 raise CannotEvaluate("no order modulo a prime")
             outcome = {"<": d < 0, "<=": d <= 0, ">": d > 0, ">=": d >= 0}.get(c.op)
@@ -475,6 +525,12 @@ class Oracle:
             return bool(outcome)
 
         return test
+
+    def is_zero(self, x: Number) -> bool:
+        """Whether a difference of whole numbers is 0."""
+        if isinstance(x, Mod):
+            return x.n == 0
+        return bool(x == 0)
 
     def _call(self, e: Call) -> Eval:
         if any(isinstance(a, Vec) for a in e.arguments):
@@ -592,7 +648,7 @@ class Oracle:
     def param(self, name: str) -> Number:
         if name not in self.params:
             if name == "pi" and self.intervals is not None:
-                self.params[name] = self.intervals.iv.pi
+                self.params[name] = self.intervals.pi
             else:
                 self.params[name] = self.number(self.rational(self.draw("param", name)))
         return self.params[name]
@@ -651,10 +707,10 @@ class Oracle:
         if self.intervals is None:
             return bool(a == b)
         d = a + -b
-        scale = max(1.0, float(abs(a).b), float(abs(b).b))
-        if float(d.b) - float(d.a) > 1e-15 * scale:
+        scale = max(1.0, float(abs(a).mid()), float(abs(b).mid()))
+        if float(d.rad()) > 1e-15 * scale:
             raise CannotEvaluate("the intervals are too wide")
-        return bool(d.a <= 0 <= d.b)
+        return bool(d.contains(0))
 
 
 def _total(values: list[Number]) -> Number:

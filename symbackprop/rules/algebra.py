@@ -15,9 +15,12 @@ from symbackprop.symbols import (
     Delta,
     Div,
     Expr,
+    Guarded,
+    Max,
     Mul,
     Num,
     Pow,
+    Prod,
     Ref,
     Role,
     Size,
@@ -52,6 +55,8 @@ def _tidy(e: Expr) -> Expr:
                 return Num(top.value / bottom.value)
             if isinstance(top, Div) and isinstance(bottom, Div) and top.bottom == bottom.bottom:
                 return Div(top.top, bottom.top)
+            if isinstance(top, Div) and not isinstance(bottom, Num | Size):
+                return Div(top.top, _tidy_product((top.bottom, bottom), ()))
             if isinstance(top, Mul) and not top.roles and isinstance(bottom, Num) and bottom.value:
                 number = top.factors[0]
                 if isinstance(number, Num):
@@ -66,9 +71,12 @@ def _tidy(e: Expr) -> Expr:
                 return base
             if exponent == ZERO:
                 return ONE
-        case Sum(_, _, body):
+        case Sum(_, _, body) | Guarded(body):
             if body == ZERO:
                 return ZERO
+        case Prod(_, _, body):
+            if body == ONE:
+                return ONE
         case Where(_, then, other):
             if then == other:
                 return then
@@ -140,6 +148,19 @@ def _tidy_sum(e: Add) -> Expr:
     if not rest:
         return ZERO
     return rest[0] if len(rest) == 1 else Add(tuple(rest))
+
+
+@rule("square of a root", statement=r"\sqrt f\,\sqrt f = f", source=ALGEBRA)
+def square_of_root(e: Expr, context: Context) -> Expr | None:
+    """Where f < 0 the left side has no value; the result continues it."""
+    if not isinstance(e, Mul) or e.roles:
+        return None
+    for n, f in enumerate(e.factors):
+        if isinstance(f, Call) and f.function == "sqrt" and f.order == 0 and f in e.factors[n + 1 :]:
+            rest = list(e.factors[n + 1 :])
+            rest.remove(f)
+            return _tidy_product((*e.factors[:n], f.arguments[0], *rest), ())
+    return None
 
 
 # ---------------------------------------------------------------- cancelling
@@ -371,12 +392,26 @@ def match(pattern: Expr, e: Expr, formals: frozenset[str], found: dict[str, Affi
             return a == b
         case Ref(f, i), Ref(g, j):
             return f == g and len(i) == len(j) and all(index(p, q) for p, q in zip(i, j, strict=True))
-        case Sum(n, x, body), Sum(m, y, other):
+        case (
+            (Sum(n, x, body), Sum(m, y, other))
+            | (Max(n, x, body), Max(m, y, other))
+            | (Prod(n, x, body), Prod(m, y, other))
+        ):
+            assert isinstance(pattern, Sum | Max | Prod) and isinstance(e, Sum | Max | Prod)
             if x.label != y.label or x.kind != y.kind:
                 return False
             if x.at is not None and y.at is not None and not index(x.at, y.at):
                 return False
-            return match(body, other, formals, found, {**pairs, n: m})
+            inner = {**pairs, n: m}
+            return (
+                len(pattern.guard) == len(e.guard)
+                and match(body, other, formals, found, inner)
+                and all(
+                    p.equal == q.equal
+                    and p.expr.substitute({**found, **{i: affine(j) for i, j in inner.items()}}) == q.expr
+                    for p, q in zip(pattern.guard, e.guard, strict=True)
+                )
+            )
         case Call(f, xs, o, at1), Call(g, ys, r, at2):
             if f != g or o != r or len(xs) != len(ys) or (at1 is None) != (at2 is None):
                 return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from symbackprop.functions import FUNCTIONS
-from symbackprop.indices import contradicts, equals, implies
+from symbackprop.indices import affine, at_least, contradicts, equals, fresh, implies
 from symbackprop.rules.base import Context, rule
 from symbackprop.rules.graph import reaches
 from symbackprop.symbols import (
@@ -11,37 +11,53 @@ from symbackprop.symbols import (
     ZERO,
     Add,
     Call,
+    Compare,
     D,
     Delta,
     Div,
     Expr,
+    Guarded,
+    Max,
     Mul,
     Num,
     Partial,
     Pow,
+    Prod,
     Ref,
     Sum,
     Where,
+    Winner,
     WrittenOut,
+    bound,
     names,
     rename_bound,
-    walk,
+    with_index,
 )
 
 
 def depends(e: Expr, d: D, context: Context) -> bool:
-    """Whether `e` may change with the variable: directly, or for a total derivative through the equations."""
+    """Whether `e` may change with the variable: directly, or for a total derivative through the equations.
+
+    Conditions and the winner of a maximum jump; between their jumps they are constant.
+    """
     u = d.variable
-    for _, p in walk(e):
-        if isinstance(p, Ref):
-            if p.family == u.family and not apart_in_recursion(p, u, context):
+    match e:
+        case Ref():
+            if e.family == u.family and not apart_in_recursion(e, u, context):
                 return True
-            if d.total and p.family != u.family and reaches(context.system, u.family, p.family):
+            if d.total and e.family != u.family and reaches(context.system, u.family, e.family):
                 return True
             mean = context.system.mean
-            if d.total and mean and p.family == mean[1] and reaches(context.system, u.family, context.system.cost):
-                return True
-    return False
+            return bool(
+                d.total and mean and e.family == mean[1] and reaches(context.system, u.family, context.system.cost)
+            )
+        case Winner() | Compare():
+            return False
+        case Sum() | Max() | Prod():
+            return depends(e.body, d, context.assuming((*e.axis.holds(affine(e.index)), *e.guard)))
+        case Guarded(body, guard):
+            return depends(body, d, context.assuming(guard))
+    return any(depends(p, d, context) for p in e.parts)
 
 
 def apart_in_recursion(a: Ref, b: Ref, context: Context) -> bool:
@@ -77,10 +93,9 @@ def own_variable(e: Expr, context: Context) -> Expr | None:
     for axis, i, j in zip(context.system.axes(e.body), e.body.indices, e.variable.indices, strict=True):
         if i == j or (context.system.size(axis) == 1 and None in (i.name, j.name)):
             continue
-        if axis.kind == "recursion":
-            if not implies(context.constraints, equals(i, j)):
-                return None
-        elif i.value is not None and j.value is not None:
+        if axis.kind == "recursion" and implies(context.constraints, equals(i, j)):
+            continue
+        if i.value is not None and j.value is not None:
             return ZERO
         else:
             deltas.append(Delta(i, j, axis))
@@ -123,6 +138,45 @@ def term_by_term(e: Expr, context: Context) -> Expr | None:
         return None
     s = rename_bound(s, names(e.variable))
     return Sum(s.index, s.axis, D(s.body, e.variable, e.total), s.guard)
+
+
+@rule(
+    "derivative of a maximum",
+    statement=r"\frac{\partial}{\partial u}\max_k f_k = \sum_k \mathbb{1}\left[k = \arg\max f\right] \frac{\partial f_k}{\partial u}",
+    source="the maximum is the value at its first maximiser, which is constant but for ties",
+)
+def maximum(e: Expr, context: Context) -> Expr | None:
+    """Where several positions attain the maximum there is no derivative; that of the first of them is taken."""
+    if not isinstance(e, D) or not isinstance(e.body, Max):
+        return None
+    m = rename_bound(e.body, names(e.variable))
+    term = Mul((Winner(e.body, affine(m.index)), D(m.body, e.variable, e.total)))
+    return Sum(m.index, m.axis, term, m.guard)
+
+
+@rule(
+    "product rule for many factors",
+    statement=r"\frac{\partial}{\partial u}\prod_k f_k = \sum_k \frac{\partial f_k}{\partial u} \prod_{m<k} f_m \prod_{m>k} f_m",
+    source=CALCULUS,
+)
+def many_factors(e: Expr, context: Context) -> Expr | None:
+    """The product without its k-th factor is that of the factors before and after: nothing is divided."""
+    if not isinstance(e, D) or not isinstance(e.body, Prod):
+        return None
+    m = rename_bound(e.body, names(e.variable))
+    k, other = affine(m.index), fresh("m", names(e.body) | names(e.variable) | bound(e.body) | {m.index})
+    rest = with_index(m, other)
+    before = Prod(other, m.axis, rest.body, (*rest.guard, at_least(k - 1, other)))
+    after = Prod(other, m.axis, rest.body, (*rest.guard, at_least(other, k + 1)))
+    return Sum(m.index, m.axis, Mul((D(m.body, e.variable, e.total), before, after)), m.guard)
+
+
+@rule("guarded term", passing="", statement=r"([P]\, f)' = [P]\, f'", source=CALCULUS)
+def guarded_term(e: Expr, context: Context) -> Expr | None:
+    """A condition on indices does not change with any quantity."""
+    if isinstance(e, D) and isinstance(e.body, Guarded):
+        return Guarded(D(e.body.body, e.variable, e.total), e.body.guard)
+    return None
 
 
 @rule("constant factor", passing="", statement=r"(c f)' = c f'", source=CALCULUS)
@@ -263,6 +317,9 @@ DERIVATIVE_RULES = (
     "chain rule for a quantity",
     "sum rule",
     "differentiate term by term",
+    "derivative of a maximum",
+    "product rule for many factors",
+    "guarded term",
     "constant factor",
     "product rule",
     "quotient rule",

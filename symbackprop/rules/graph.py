@@ -11,10 +11,12 @@ from symbackprop.network import Equation, System
 from symbackprop.rules.base import Context, rule
 from symbackprop.symbols import (
     Add,
+    Binder,
     Call,
     D,
     Depends,
     Expr,
+    Guarded,
     Mul,
     Partial,
     Ref,
@@ -22,11 +24,15 @@ from symbackprop.symbols import (
     Sum,
     Summand,
     Vec,
+    at,
     bound,
     families,
+    guard_names,
+    guard_of,
     names,
     substitute,
     walk,
+    with_index,
 )
 
 
@@ -36,13 +42,15 @@ class Use:
 
     Args:
         equation: The equation with its recursion indices solved and its node indices as far as they are fixed.
-        condition: Where this use exists at all.
-        free: The node indices of the left side that stay free, with their positions.
+        condition: Where this use exists at all, said of layers and times: cases are split on it.
+        free: The indices of the left side that stay free.
+        where: Where it exists, said of nodes: a bracket before the term.
     """
 
     equation: Equation
     condition: Guard
     free: tuple[str, ...]
+    where: Guard = ()
 
 
 @lru_cache(maxsize=512)
@@ -61,28 +69,44 @@ def reaches(system: System, source: str, target: str) -> bool:
     return target in seen
 
 
-def occurrences(e: Expr, family: str) -> Iterator[Ref]:
-    for _, p in walk(e):
+def occurrences(e: Expr, family: str) -> Iterator[tuple[Ref, Guard]]:
+    """Every quantity of a family in `e`, with what the sums around it say of their layers and times."""
+    for path, p in walk(e):
         if isinstance(p, Ref) and p.family == family:
-            yield p
+            yield p, recursion_scope(e, path)
 
 
-def solve(r: Ref, u: Ref, equation: Equation, system: System) -> tuple[dict[str, Affine], Guard] | None:
-    """Values of the equation's recursion indices at which its occurrence `r` can be `u`, and what else must hold."""
-    formals = {i.name for i in equation.lhs.indices if i.name is not None}
+def recursion_scope(e: Expr, path: tuple[int, ...]) -> Guard:
+    out: list[Constraint] = []
+    for n in range(len(path)):
+        s = at(e, path[:n])
+        if isinstance(s, Binder) and s.axis.kind == "recursion":
+            out += [*s.axis.holds(affine(s.index)), *guard_of(s)]
+    return tuple(out)
+
+
+def solve(r: Ref, within: Guard, u: Ref, equation: Equation, system: System) -> tuple[dict[str, Affine], Guard]:
+    """Values of the recursion indices, of the equation and summed in it, at which its occurrence `r` can be `u`.
+
+    And what else must hold: the range of a summed layer, and what no index could be solved for.
+    """
+    inner = bound(equation.rhs)
+    free = {i.name for i in equation.lhs.indices if i.name is not None} | inner
     mapping: dict[str, Affine] = {}
     conditions: list[Constraint] = []
     for axis, ri, ui in zip(system.family(r.family).axes, r.indices, u.indices, strict=True):
         if axis.kind != "recursion":
             continue
         ri = ri.substitute(mapping)
-        unknown = next((n for n, c in ri.terms if n in formals and n not in mapping and abs(c) == 1), None)
+        unknown = next((n for n, c in ri.terms if n in free and n not in mapping and abs(c) == 1), None)
         if unknown is None:
             conditions.append(equals(ri, ui))
             continue
         c = dict(ri.terms)[unknown]
         mapping[unknown] = (ui - (ri - Affine(((unknown, c),)))) * c
-    return mapping, tuple(conditions)
+    solved = (c.substitute(mapping) for c in within)
+    conditions += [c for c in solved if not c.expr.names & (inner - mapping.keys())]
+    return {n: a for n, a in mapping.items() if n not in inner}, tuple(conditions)
 
 
 @lru_cache(maxsize=1024)
@@ -93,18 +117,15 @@ def uses(system: System, u: Ref, assume: Guard, top: str) -> tuple[Use, ...]:
         v = e.lhs.family
         if u.family not in families(e.rhs) or not (v == top or reaches(system, v, top)):
             continue
-        taken = names(u) | {n for c in assume for n in c.expr.names}
-        e = _apart(e, system.family(v).axes, taken)
+        taken = names(u) | ({n for c in assume for n in c.expr.names} - system.constants)
+        e = _apart(e, system.family(v).axes, taken, system.constants | system.families.keys())
         solutions: dict[tuple[tuple[tuple[str, Affine], ...], Guard], list[Ref]] = {}
-        for r in occurrences(e.rhs, u.family):
-            solved = solve(r, u, e, system)
-            if solved is None:
-                continue
-            mapping, conditions = solved
+        for r, within in occurrences(e.rhs, u.family):
+            mapping, conditions = solve(r, within, u, e, system)
             solutions.setdefault((tuple(sorted(mapping.items())), conditions), []).append(r)
         for (items, conditions), refs in solutions.items():
             mapping = dict(items)
-            fixed, guard = _solve_guard((*e.guard, *system.range_of(e.lhs), *conditions), mapping, e.lhs)
+            fixed, guard = _solve_guard((*e.guard, *system.guard_of(e.lhs), *conditions), mapping, e.lhs)
             mapping |= fixed | _fixed_nodes(refs, u, e, system)
             lhs = Ref(v, tuple(i.substitute(mapping) for i in e.lhs.indices))
             free: list[str] = []
@@ -120,10 +141,18 @@ def uses(system: System, u: Ref, assume: Guard, top: str) -> tuple[Use, ...]:
             if not satisfiable((*system.standing, *assume, *guard)):
                 continue
             inside = tuple(c for c in guard if c.expr.names & set(free))
-            condition = tuple(c for c in guard if c not in inside)
+            nodes = node_names(u, system)
+            where = tuple(c for c in guard if c not in inside and c.expr.names & nodes)
+            condition = tuple(c for c in guard if c not in inside and c not in where)
             full = Equation(substitute_ref(e.lhs, mapping), substitute(e.rhs, mapping), inside)
-            out.append(Use(full, condition, tuple(free)))
+            out.append(Use(full, condition, tuple(free), where))
     return tuple(out)
+
+
+def node_names(u: Ref, system: System) -> frozenset[str]:
+    """The letters that count nodes in a quantity."""
+    pairs = zip(system.family(u.family).axes, u.indices, strict=True)
+    return frozenset().union(*(i.names for a, i in pairs if a.kind != "recursion")) - system.constants
 
 
 def _solve_guard(guard: Guard, mapping: dict[str, Affine], lhs: Ref) -> tuple[dict[str, Affine], Guard]:
@@ -148,10 +177,12 @@ def substitute_ref(r: Ref, mapping: dict[str, Affine]) -> Ref:
     return Ref(r.family, tuple(i.substitute(mapping) for i in r.indices))
 
 
-def _apart(e: Equation, axes: tuple[Axis, ...], taken: frozenset[str] | set[str]) -> Equation:
-    """The equation with its formal indices renamed away from `taken`, where they would collide."""
+def _apart(
+    e: Equation, axes: tuple[Axis, ...], taken: frozenset[str] | set[str], letters: frozenset[str] | set[str]
+) -> Equation:
+    """The equation with its formal indices renamed away from `taken`, where they would collide; new ones avoid `letters`."""
     mapping: dict[str, Affine] = {}
-    used = set(taken) | names(e.lhs) | names(e.rhs) | bound(e.rhs)
+    used = set(taken) | letters | names(e.lhs) | names(e.rhs) | bound(e.rhs)
     for axis, i in zip(axes, e.lhs.indices, strict=True):
         if i.name is not None and i.name in taken:
             # A layer is solved for and vanishes; a node that stays is summed, so it gets a readable letter.
@@ -226,11 +257,15 @@ def chain_rule(e: Expr, context: Context) -> Expr | None:
             terms.append(Partial(top, u, direct=True))
             continue
         term: Expr = Mul((Partial(top, v), Partial(v, u, direct=True)), ("upstream", edge_role(system, u, v)))
+        waiting = use.equation.guard
         for name in reversed(use.free):
+            # A constraint on two summed indices stands under the inner sum, where both have a meaning.
             axis = system.axes(v)[v.indices.index(affine(name))]
-            inside = tuple(c for c in use.equation.guard if name in c.expr.names)
-            term = Sum(name, axis, term, inside if axis.kind == "recursion" else ())
-        terms.append(term)
+            on_axis = (*context.constraints, *axis.holds(affine(name)))
+            inside = tuple(c for c in waiting if name in c.expr.names and not implies(on_axis, c))
+            waiting = tuple(c for c in waiting if name not in c.expr.names)
+            term = Sum(name, axis, term, inside)
+        terms.append(Guarded(term, use.where) if use.where else term)
     return terms[0] if len(terms) == 1 else Add(tuple(terms))
 
 
@@ -277,14 +312,8 @@ def opaque(e: Expr) -> bool:
 
 def apart(e: Expr, taken: frozenset[str]) -> Expr:
     """Every summed index of `e` that is in `taken` renamed."""
-    if isinstance(e, Sum) and e.index in taken:
-        new = fresh("p", taken | names(e.body) | bound(e.body))
-        e = Sum(
-            new,
-            e.axis,
-            substitute(e.body, {e.index: affine(new)}),
-            tuple(c.substitute({e.index: affine(new)}) for c in e.guard),
-        )
+    if isinstance(e, Binder) and e.index in taken:
+        e = with_index(e, fresh("p", taken | names(e.body) | guard_names(guard_of(e)) | bound(e.body)))
     parts = tuple(apart(p, taken) for p in e.parts)
     return e.rebuild(parts) if parts != e.parts else e
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from symbackprop.indices import Affine, affine, fresh
+from fractions import Fraction
+
+from symbackprop.indices import Affine, Guard, affine, fresh, implies, satisfiable
 from symbackprop.network import System
 from symbackprop.rules.algebra import product
 from symbackprop.rules.base import Context, rule
@@ -10,14 +12,17 @@ from symbackprop.symbols import (
     ONE,
     ZERO,
     Add,
+    Binder,
     D,
     Delta,
     Div,
     Expr,
+    Guarded,
     Mul,
     Num,
     Partial,
     Ref,
+    Size,
     Sum,
     Vec,
     Where,
@@ -29,6 +34,7 @@ from symbackprop.symbols import (
     same,
     substitute,
     walk,
+    with_index,
 )
 
 
@@ -98,19 +104,101 @@ def write_out(e: Expr, context: Context) -> Expr | None:
 def collapse_delta(e: Expr, context: Context) -> Expr | None:
     """Keep the one surviving term of a sum over a delta.
 
-    Applies when q counts positions on the very axis of k, which the delta's type ensures; a delta between
-    indices of different layers cannot be built. The result stands for the range of q on that axis.
+    The delta is solved for the summed index. Where the value may lie outside the range of the sum, the term stands
+    behind a bracket that says where it exists: otherwise it would claim a term that the sum does not have. On the
+    axes whose size depends on the layer no such condition can be stated, so there the delta must be of that very axis.
     """
-    if not isinstance(e, Sum) or e.guard:
+    if not isinstance(e, Sum):
         return None
     for _, f in walk(e.body):
-        if not isinstance(f, Delta) or f.axis != e.axis:
+        if not isinstance(f, Delta) or e.index not in f.left.names | f.right.names:
             continue
-        for k, q in ((f.left, f.right), (f.right, f.left)):
-            if k == affine(e.index) and e.index not in q.names:
-                rest = without(e.body, f)
-                if rest is not None:
-                    return substitute(rest, {e.index: q})
+        q = solved_for(f.left - f.right, e.index)
+        stated = e.axis.kind == "recursion" or (e.axis.kind == "node" and e.axis.at is None)
+        if q is None or not (stated or (f.axis == e.axis and affine(e.index) in (f.left, f.right))):
+            continue
+        rest = without(e.body, f)
+        if rest is None:
+            continue
+        same = f.axis == e.axis and affine(e.index) in (f.left, f.right) and q.name is not None
+        range_ = () if same and e.axis.kind != "recursion" else e.axis.holds(q)
+        guard = [c.substitute({e.index: q}) for c in e.guard] + list(range_)
+        return guarded(substitute(rest, {e.index: q}), tuple(guard), context)
+    return None
+
+
+def solved_for(e: Affine, index: str) -> Affine | None:
+    """The value of an index at which an index expression is 0, where that is an index expression again."""
+    terms = dict(e.terms)
+    k = terms.get(index, 0)
+    rest = e - Affine(((index, k),)) if k else e
+    return rest * -k if abs(k) == 1 and index not in rest.names else None
+
+
+def guarded(e: Expr, guard: Guard, context: Context) -> Expr:
+    """`e` behind a bracket with those constraints that do not hold anyway; 0 where they cannot hold."""
+    open_ = tuple(dict.fromkeys(c for c in guard if not implies(context.constraints, c)))
+    if not open_:
+        return e
+    return Guarded(e, open_) if satisfiable((*context.constraints, *open_)) else ZERO
+
+
+@rule(
+    "condition before the product",
+    trivial=True,
+    statement=r"g\,[P]\,f = [P]\,g f",
+    source="definition of Iverson's bracket",
+)
+def bracket_out(e: Expr, context: Context) -> Expr | None:
+    """A condition on one factor is one on the product; on all terms of a sum, one on the sum."""
+    if isinstance(e, Mul):
+        for n, f in enumerate(e.factors):
+            if isinstance(f, Guarded):
+                return Guarded(Mul((*e.factors[:n], f.body, *e.factors[n + 1 :]), e.roles), f.guard)
+    if isinstance(e, Div) and isinstance(e.top, Guarded):
+        return Guarded(Div(e.top.body, e.bottom), e.top.guard)
+    if isinstance(e, Guarded) and isinstance(e.body, Guarded):
+        return Guarded(e.body.body, tuple(dict.fromkeys((*e.guard, *e.body.guard))))
+    if isinstance(e, Add) and all(isinstance(t, Guarded) and t.guard == e.terms[0].guard for t in e.terms):  # type: ignore[attr-defined]
+        first = e.terms[0]
+        assert isinstance(first, Guarded)
+        return Guarded(Add(tuple(t.body for t in e.terms if isinstance(t, Guarded))), first.guard)
+    return None
+
+
+@rule(
+    "condition under the sum",
+    passing="",
+    statement=r"\sum_k [P(k)]\, f_k = \sum_{k:\,P(k)} f_k",
+    source="definition of Iverson's bracket",
+)
+def bracket_in(e: Expr, context: Context) -> Expr | None:
+    """What a condition says of the summed index narrows the sum; the rest of it stands before the sum."""
+    if not isinstance(e, Sum) or not isinstance(e.body, Guarded):
+        return None
+    mine = tuple(c for c in e.body.guard if e.index in c.expr.names)
+    rest = tuple(c for c in e.body.guard if e.index not in c.expr.names)
+    out = Sum(e.index, e.axis, e.body.body, tuple(dict.fromkeys((*e.guard, *mine))))
+    return Guarded(out, rest) if rest else out
+
+
+@rule(
+    "condition that holds",
+    trivial=True,
+    statement=r"P \;\Rightarrow\; [P]\,f = f",
+    source="definition of Iverson's bracket",
+)
+def settled(e: Expr, context: Context) -> Expr | None:
+    """Conditions that the ranges of the indices imply go; one that contradicts them makes the term 0."""
+    if isinstance(e, Guarded):
+        out = guarded(e.body, e.guard, context)
+        return out if out != e else None
+    if isinstance(e, Sum) and e.guard:
+        inside = context.assuming(e.axis.holds(affine(e.index)))
+        open_ = tuple(c for n, c in enumerate(e.guard) if not implies((*inside.constraints, *e.guard[:n]), c))
+        if not satisfiable((*inside.constraints, *open_)):
+            return ZERO
+        return Sum(e.index, e.axis, e.body, open_) if open_ != e.guard else None
     return None
 
 
@@ -139,6 +227,9 @@ def without(e: Expr, delta: Delta) -> Expr | None:
         case Div(top, bottom):
             rest = without(top, delta)
             return None if rest is None else Div(rest, bottom)
+        case Guarded(body, guard):
+            rest = without(body, delta)
+            return None if rest is None else Guarded(rest, guard)
         case Where(condition, then, other):
             first, second = without(then, delta), without(other, delta)
             return None if first is None or second is None else Where(condition, first, second)
@@ -186,14 +277,19 @@ def _has_delta(e: Expr, index: str) -> bool:
     return any(isinstance(p, Delta) and index in p.left.names | p.right.names for _, p in walk(e))
 
 
+def flat(e: Expr) -> tuple[Expr, ...]:
+    """The factors of a product, those of products in it included."""
+    return tuple(f for g in e.factors for f in flat(g)) if isinstance(e, Mul) else (e,)
+
+
 @rule("multiply out", statement=r"f\,(g + h) = fg + fh", source="distributive law")
 def multiply_out(e: Expr, context: Context) -> Expr | None:
     """Only where a bracket hides a delta of the summed index."""
     if not isinstance(e, Sum) or not isinstance(e.body, Mul):
         return None
-    for n, f in enumerate(e.body.factors):
+    rest = flat(e.body)
+    for n, f in enumerate(rest):
         if isinstance(f, Add) and any(_has_delta(t, e.index) for t in f.terms):
-            rest = e.body.factors
             terms = [product((*rest[:n], t, *rest[n + 1 :])) for t in f.terms]
             return Sum(e.index, e.axis, Add(tuple(terms)), e.guard)
     return None
@@ -202,15 +298,37 @@ def multiply_out(e: Expr, context: Context) -> Expr | None:
 @rule("pull out of the sum", statement=r"\sum_j c f_j = c \sum_j f_j", source="linearity of finite sums")
 def pull_out(e: Expr, context: Context) -> Expr | None:
     """What does not depend on the summed index stands before the sum."""
-    if not isinstance(e, Sum) or e.guard:
+    if not isinstance(e, Sum):
         return None
     if isinstance(e.body, Mul):
         fixed = [f for f in e.body.factors if e.index not in names(f)]
         moving = [f for f in e.body.factors if e.index in names(f)]
         if fixed and moving:
-            return Mul((*fixed, Sum(e.index, e.axis, moving[0] if len(moving) == 1 else Mul(tuple(moving)))))
+            return Mul((*fixed, Sum(e.index, e.axis, moving[0] if len(moving) == 1 else Mul(tuple(moving)), e.guard)))
     if isinstance(e.body, Div) and e.index not in names(e.body.bottom):
-        return Div(Sum(e.index, e.axis, e.body.top), e.body.bottom)
+        return Div(Sum(e.index, e.axis, e.body.top, e.guard), e.body.bottom)
+    return None
+
+
+@rule(
+    "deviations from the mean",
+    statement=r"\mu = \frac1n \sum_j x_j \;\Rightarrow\; \sum_j (x_j - \mu) = 0",
+    source="the network's own equations",
+)
+def deviations(e: Expr, context: Context) -> Expr | None:
+    """Applies where the mean over the same axis is what the network defines as that quantity."""
+    if not isinstance(e, Sum) or e.guard or not isinstance(e.body, Add) or len(e.body.terms) != 2:
+        return None
+    for x, other in (e.body.terms, e.body.terms[::-1]):
+        if not isinstance(other, Mul) or other.factors[0] != Num(Fraction(-1)) or len(other.factors) != 2:
+            continue
+        mean = other.factors[1]
+        equation = context.system.defining(mean, context.assume) if isinstance(mean, Ref) else None
+        if equation is None or e.index in names(mean):
+            continue
+        total = Sum(e.index, e.axis, x)
+        if any(same(equation.rhs, form) for form in (Mul((Div(ONE, Size(e.axis)), total)), Div(total, Size(e.axis)))):
+            return ZERO
     return None
 
 
@@ -261,12 +379,9 @@ def rename_summed(e: Expr, context: Context) -> Expr | None:
     """
     free = names(e) | context.taken
     for path, p in walk(e):
-        if not isinstance(p, Sum):
+        if not isinstance(p, Binder) or isinstance(p, Vec):
             continue
-        outer = frozenset(q.index for n in range(len(path)) if isinstance(q := at(e, path[:n]), Sum | Vec))
+        outer = frozenset(q.index for n in range(len(path)) if isinstance(q := at(e, path[:n]), Binder))
         if p.index in free | outer:
-            new = fresh(p.index, free | outer | bound(e))
-            mapping = {p.index: affine(new)}
-            guard = tuple(c.substitute(mapping) for c in p.guard)
-            return replace_at(e, path, Sum(new, p.axis, substitute(p.body, mapping), guard))
+            return replace_at(e, path, with_index(p, fresh(p.index, free | outer | bound(e))))
     return None
