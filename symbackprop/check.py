@@ -178,6 +178,8 @@ def point(oracle: Oracle, env: dict[str, int]) -> str:
 
 def usable(system: System, sample: Sample) -> Oracle:
     """The sample's oracle, drawn again where its cost has no value (the logarithm of a negative output)."""
+    if not system.cost:
+        return Oracle(system, sample)
     for attempt in range(60):
         oracle = Oracle(system, replace(sample, seed=sample.seed + 1000 * attempt))
         try:
@@ -347,7 +349,10 @@ def _first_axis(system: System) -> Axis | None:
 
 
 def assignments(system: System, sample: Sample, section: Section, step: Step, seed: int) -> Iterator[dict[str, int]]:
-    """Points for one step: values of its free layers within the section's range, and of its free nodes."""
+    """Points for one step: values of its free layers within the section's range, and of its free nodes.
+
+    Where several letters count nodes of one axis they are equal at one of the points: there, Kronecker deltas are 1.
+    """
     free: set[str] = set()
     axes: dict[str, list[Axis]] = {}
     for e in (step.before, step.after):
@@ -367,11 +372,16 @@ def assignments(system: System, sample: Sample, section: Section, step: Step, se
     r = random.Random(repr((seed, sample, step.rule, str(step.path))))
     r.shuffle(choices)
     count = 1 if sample.arithmetic == "rigorous intervals" or sample.layers > 12 else POINTS
-    for env in (choices * count)[:count]:
+    diagonal = any(isinstance(p, Delta) for e in (step.before, step.after) for _, p in walk(e)) or len(
+        {a for found in axes.values() for a in found}
+    ) < len(axes)
+    for env, equal in [(env, False) for env in (choices * count)[:count]] + [(env, True) for env in choices[:diagonal]]:
         for _ in range(50):
             point = {n: env[n] for n in recursion}
+            common = r.random()
             for n, axis in sorted(axes.items(), key=lambda t: t[0]):
-                point[n] = r.randrange(min(positions(x, sample, env) for x in axis))
+                size = min(positions(x, sample, env) for x in axis)
+                point[n] = int(common * size) if equal else r.randrange(size)
             whole = {**env, **point}
             if all(c.holds(whole) for c in guard if c.expr.names <= whole.keys()):
                 yield point

@@ -18,7 +18,7 @@ from symbackprop.network import System
 from symbackprop.rules import RULES, Context
 from symbackprop.rules.algebra import count
 from symbackprop.rules.calculus import DERIVATIVE_RULES
-from symbackprop.rules.graph import apart, crosses, held, reaches, undecided, uses
+from symbackprop.rules.graph import apart, crosses, held, reaches, recursion_places, undecided, uses
 from symbackprop.symbols import (
     Assign,
     D,
@@ -218,7 +218,7 @@ def open_condition(context: Context, u: Ref, top: Ref, named: frozenset[str]) ->
         condition = undecided(here, v, top)
         if condition is not None:
             return condition
-        for use in uses(here.system, v, here.assume, top.family):
+        for use in uses(here.system, v, here.assume, top):
             w = use.equation.lhs
             if w.family not in named and w.family != top.family and w.family not in seen:
                 stack.append((w, here.assuming(use.equation.guard)))
@@ -392,7 +392,7 @@ class Deriver:
         assert isinstance(p.bottom, Ref)
         if undecided(context, p.bottom, p.top) is not None:
             return False
-        found = uses(self.system, p.bottom, context.assume, p.top.family)
+        found = uses(self.system, p.bottom, context.assume, p.top)
         return len(found) == 1 and found[0].equation.lhs == p.top
 
     def is_recursion(self, subject: Partial, p: Partial) -> bool:
@@ -604,30 +604,29 @@ def factors_of(e: Expr, context: Context) -> list[tuple[Partial, Context]]:
     return list(out.items())
 
 
-def factor_record(system: System, goal: Partial, context: Context, named: frozenset[str]) -> Record:
-    """The derivation of one factor of a chain: the derivative of a quantity by one in its own equation."""
+def factor_record(system: System, goal: Partial, context: Context, named: frozenset[str]) -> Record | None:
+    """The derivation of one factor of a chain: the derivative of a quantity by one in its own equation.
+
+    None where the quantity also depends on the other by a longer way, or only so.
+    """
     bottom = goal.bottom
     if not isinstance(bottom, Ref):
         raise GoalError("the derivative of one quantity by an array is not derived; name one entry")
     inner = Context(system, (*system.range_of(goal.top), *context.assume))
-    direct = [u for u in uses(system, bottom, inner.assume, goal.top.family) if not u.condition]
+    direct = [u for u in uses(system, bottom, inner.assume, goal.top) if not u.condition]
     equation = system.defining(goal.top, inner.assume)
-    if (
-        equation is None
-        or not any(u.equation.lhs.family == goal.top.family for u in direct)
-        or held(system, goal.top, bottom)
-    ):
-        raise GoalError(
-            f"{goal.top.family} is no cost, and {bottom.family} does not stand in its equation alone: "
-            f"derive the cost {system.cost}, or one factor of its chain such as dz_j^L/dw_jk^L"
-        )
+    places = frozenset(recursion_places(system, goal.top))
+    own = any(
+        u.equation.lhs.family == goal.top.family and places == frozenset(recursion_places(system, u.equation.lhs))
+        for u in direct
+    )
+    if equation is None or not own or bottom.family == goal.top.family or held(system, goal.top, bottom):
+        return None
     line = local(goal, inner)
     if not line.steps:
         line = local(replace(goal, direct=True), inner)
     if not line.steps or any(isinstance(p, D) for _, p in walk(line.current)):
-        raise GoalError(
-            f"the equation of {goal.top.family} does not give this derivative at once; derive {system.cost}"
-        )
+        return None
     line.show_last(Detail.BRIEF)
     return Record(system, line.subject, (line.section("result", level=Detail.BRIEF),), line.current, named)
 
@@ -648,7 +647,12 @@ def derive(system: System, goal: Partial, *, named: frozenset[str] = frozenset()
         raise GoalError(f"{goal.top.family} does not depend on {bottom.family}, so there is nothing to derive")
     context = Context(system, (*system.range_of(bottom), *assume))
     if goal.top.family != system.cost and not (system.mean and goal.top.family == system.mean[0]):
-        return factor_record(system, goal, context, named)
+        found = factor_record(system, goal, context, named)
+        if found is not None:
+            return found
+        if isinstance(goal.bottom, Vec):
+            raise GoalError("the derivative of one quantity by an array is not derived; name one entry")
+        context = Context(system, (*system.range_of(goal.top), *context.assume))
     deriver = Deriver(system, named or frontier(system), bool(named))
     scalar = Partial(goal.top, bottom)
     lead: list[Section] = []

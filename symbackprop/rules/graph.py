@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from symbackprop.indices import Affine, Axis, Constraint, Guard, affine, equals, fresh, implies, satisfiable
+from symbackprop.indices import Affine, Axis, Constraint, Guard, affine, at_least, equals, fresh, implies, satisfiable
 from symbackprop.network import Equation, System
 from symbackprop.rules.base import Context, rule
 from symbackprop.symbols import (
+    ONE,
     Add,
     Binder,
     Call,
     D,
+    Delta,
     Depends,
     Expr,
     Guarded,
@@ -109,15 +111,46 @@ def solve(r: Ref, within: Guard, u: Ref, equation: Equation, system: System) -> 
     return {n: a for n, a in mapping.items() if n not in inner}, tuple(conditions)
 
 
+@lru_cache(maxsize=64)
+def forward_only(system: System, label: str) -> bool:
+    """Whether every equation takes from earlier or equal places on the recursion axes of that name only."""
+
+    def place(r: Ref) -> Affine | None:
+        pairs = zip(system.family(r.family).axes, r.indices, strict=True)
+        return next((i for a, i in pairs if a.kind == "recursion" and a.label == label), None)
+
+    for e in system.equations:
+        here = place(e.lhs)
+        for _, p in walk(e.rhs):
+            there = place(p) if isinstance(p, Ref) else None
+            if here is not None and there is not None and ((here - there).value or 0) < 0:
+                return False
+            if here is not None and there is not None and (here - there).value is None and here.names:
+                return False
+    return True
+
+
+def not_later(system: System, v: Ref, top: Ref) -> Guard:
+    """Where `v` can lead on to `top` at all: at no later layer or time, since nothing runs backward."""
+    tops = {
+        a.label: i for a, i in zip(system.family(top.family).axes, top.indices, strict=True) if a.kind == "recursion"
+    }
+    return tuple(
+        at_least(tops[a.label], i)
+        for a, i in zip(system.family(v.family).axes, v.indices, strict=True)
+        if a.kind == "recursion" and a.label in tops and forward_only(system, a.label)
+    )
+
+
 @lru_cache(maxsize=1024)
-def uses(system: System, u: Ref, assume: Guard, top: str) -> tuple[Use, ...]:
+def uses(system: System, u: Ref, assume: Guard, top: Ref) -> tuple[Use, ...]:
     """Every equation that contains `u` somewhere in its range and leads on to `top`."""
     out: list[Use] = []
     for e in system.equations:
         v = e.lhs.family
-        if u.family not in families(e.rhs) or not (v == top or reaches(system, v, top)):
+        if u.family not in families(e.rhs) or not (v == top.family or reaches(system, v, top.family)):
             continue
-        taken = names(u) | ({n for c in assume for n in c.expr.names} - system.constants)
+        taken = names(u) | names(top) | ({n for c in assume for n in c.expr.names} - system.constants)
         e = _apart(e, system.family(v).axes, taken, system.constants | system.families.keys())
         solutions: dict[tuple[tuple[tuple[str, Affine], ...], Guard], list[Ref]] = {}
         for r, within in occurrences(e.rhs, u.family):
@@ -136,7 +169,7 @@ def uses(system: System, u: Ref, assume: Guard, top: str) -> tuple[Use, ...]:
                     mapping[i.name] = affine(0)
                 else:
                     free.append(i.name)
-            guard = tuple(dict.fromkeys(c.substitute(mapping) for c in guard))
+            guard = tuple(dict.fromkeys(c.substitute(mapping) for c in (*guard, *not_later(system, e.lhs, top))))
             guard = tuple(c for c in guard if not implies((*system.standing, *assume), c))
             if not satisfiable((*system.standing, *assume, *guard)):
                 continue
@@ -213,10 +246,7 @@ def _fixed_nodes(refs: list[Ref], u: Ref, e: Equation, system: System) -> dict[s
 def crosses(system: System, u: Ref, v: Ref) -> bool:
     """Whether the step from u to v leaves the layer (or time) of u."""
 
-    def recursion(r: Ref) -> list[Affine]:
-        return [i for a, i in zip(system.family(r.family).axes, r.indices, strict=True) if a.kind == "recursion"]
-
-    return recursion(u) != recursion(v)
+    return recursion_places(system, u) != recursion_places(system, v)
 
 
 def edge_role(system: System, u: Ref, v: Ref) -> Role:
@@ -226,10 +256,19 @@ def edge_role(system: System, u: Ref, v: Ref) -> Role:
 
 def undecided(context: Context, u: Ref, top: Ref) -> Guard | None:
     """The first condition that the chain rule for d(top)/du would have to split on, if any."""
-    for use in uses(context.system, u, context.assume, top.family):
+    for use in uses(context.system, u, context.assume, top):
         if use.condition:
             return use.condition
-    return None
+    places = [c for c in same_place(u, top, context) if not implies(context.constraints, c)]
+    return tuple(places) if places and satisfiable((*context.constraints, *places)) else None
+
+
+def same_place(u: Ref, top: Ref, context: Context) -> Guard:
+    """Where two quantities of one family lie in the same layer or time; of two families, nothing."""
+    if u.family != top.family:
+        return ()
+    axes = context.system.family(u.family).axes
+    return tuple(equals(i, j) for a, i, j in zip(axes, u.indices, top.indices, strict=True) if a.kind == "recursion")
 
 
 @rule(
@@ -242,15 +281,18 @@ def chain_rule(e: Expr, context: Context) -> Expr | None:
 
     An index of v that u itself fixes is not summed: w_jk^(l) enters only z_j^(l). Applies only where the
     assumptions decide which equations use u; otherwise the cases (l = L, l < L) must be split first,
-    since a sum over uses that do not exist would be wrong.
+    since a sum over uses that do not exist would be wrong. Where u is of the family of C itself, it is C for equal
+    indices: that adds a Kronecker delta.
     """
     if not isinstance(e, Partial) or e.direct or not isinstance(e.bottom, Ref) or e.top == e.bottom:
         return None
     system, top, u = context.system, e.top, e.bottom
-    found = uses(system, u, context.assume, top.family)
-    if not found or any(use.condition for use in found):
+    found = uses(system, u, context.assume, top)
+    if undecided(context, u, top) is not None:
         return None
-    terms: list[Expr] = []
+    terms = itself(u, top, context)
+    if not found and not terms:
+        return None
     for use in found:
         v = use.equation.lhs
         if v == top:
@@ -267,6 +309,15 @@ def chain_rule(e: Expr, context: Context) -> Expr | None:
             term = Sum(name, axis, term, inside)
         terms.append(Guarded(term, use.where) if use.where else term)
     return terms[0] if len(terms) == 1 else Add(tuple(terms))
+
+
+def itself(u: Ref, top: Ref, context: Context) -> list[Expr]:
+    """What u gives to `top` where it is of the same family: a delta for each pair of node indices."""
+    if u.family != top.family or not all(implies(context.constraints, c) for c in same_place(u, top, context)):
+        return []
+    triples = zip(context.system.axes(u), top.indices, u.indices, strict=True)
+    deltas = tuple(Delta(i, j, a) for a, i, j in triples if a.kind != "recursion" and i != j)
+    return [ONE if not deltas else deltas[0] if len(deltas) == 1 else Mul(deltas)]
 
 
 @rule(
@@ -369,22 +420,23 @@ def held(system: System, top: Ref, bottom: Ref) -> bool:
         gaps = [(e - h).value for e, h in zip(ends, here, strict=False)]
         return any(g is not None and g < 0 for g in gaps)
 
-    first = [u.equation.lhs for u in uses(system, bottom, (), top.family)]
-    stack = [v for v in first if (v.family, _recursion(system, v)) != (top.family, ends) and not past(v)]
+    first = [u.equation.lhs for u in uses(system, bottom, (), top)]
+    stack = [v for v in first if (v.family, recursion_places(system, v)) != (top.family, ends) and not past(v)]
     seen: set[tuple[str, tuple[Affine, ...]]] = set()
     while stack and len(seen) < 100:
         v = stack.pop()
-        key = (v.family, tuple(_recursion(system, v)))
+        key = (v.family, tuple(recursion_places(system, v)))
         if key in seen:
             continue
         seen.add(key)
         if key == (top.family, tuple(ends)):
             return True
-        stack += [u.equation.lhs for u in uses(system, v, (), top.family) if not past(u.equation.lhs)]
+        stack += [u.equation.lhs for u in uses(system, v, (), top) if not past(u.equation.lhs)]
     return False
 
 
-def _recursion(system: System, r: Ref) -> list[Affine]:
+def recursion_places(system: System, r: Ref) -> list[Affine]:
+    """The layers and times of a quantity."""
     return [i for a, i in zip(system.family(r.family).axes, r.indices, strict=True) if a.kind == "recursion"]
 
 
