@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from symbackprop.derivation import Detail, Record, Section, SectionKind, Step
 from symbackprop.errors import GoalError
-from symbackprop.indices import Affine, Constraint, Guard, equals, implies, satisfiable
+from symbackprop.indices import Affine, Axis, Constraint, Guard, equals, implies, satisfiable
 from symbackprop.network import System
 from symbackprop.rules import RULES, Context
 from symbackprop.rules.algebra import count
@@ -369,10 +369,11 @@ class Deriver:
 
     def known(self, context: Context) -> dict[Expr, Expr]:
         """The results that hold in the whole range at hand: one for l < L says nothing about l = L."""
+        constraints = context.constraints
         return {
             subject: result
             for subject, result, guard in self.results
-            if all(implies(context.constraints, c) for c in guard if c.expr.names)
+            if all(implies(constraints, c) for c in guard if c.expr.names)
         }
 
     def factor(self, p: Partial, context: Context) -> dict[Expr, Expr]:
@@ -450,14 +451,25 @@ class Deriver:
             mapping[n] = Affine(((letter, 1),))
         out = substitute(p, mapping)
         assert isinstance(out, Partial) and isinstance(out.bottom, Ref)
-        # A numbered layer under a last layer that is only a letter: the recursion goes from l to l+1, not 1, 2, 3, ...
-        numbered = any(
-            axis.kind == "recursion" and i.value is not None and axis.last is not None and axis.last.value is None
-            for axis, i in zip(family.axes, out.bottom.indices, strict=True)
-        )
-        if numbered:
+        if any(self.endless(out, n, axis) for n, axis in enumerate(family.axes)):
             out = replace(out, bottom=family.pattern)
         return out
+
+    def endless(self, p: Partial, place: int, axis: Axis) -> bool:
+        """Whether the chain would go on layer by layer without end: 1, 2, 3, ... below a last layer that is only a
+        letter, or L, L-1, L-2, ... down from it. The recursion over a general layer takes its place."""
+        assert isinstance(p.bottom, Ref)
+        i = p.bottom.indices[place]
+        if axis.kind != "recursion" or axis.last is None or axis.last.value is not None:
+            return False
+        if i.value is not None:
+            return True
+        before = [
+            s.bottom.indices[place]
+            for s in self.open
+            if isinstance(s.bottom, Ref) and s.bottom.family == p.bottom.family
+        ]
+        return i.names <= self.system.constants and any(((q - i).value or 0) > 0 for q in before)
 
     def by_cases(
         self, subject: Partial, context: Context, cells: list[Guard], kind: SectionKind = "upstream"

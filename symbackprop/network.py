@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from types import MappingProxyType
 
 from symbackprop import functions as F
@@ -90,6 +91,7 @@ class System:
         rules: Sizes that follow from others.
         integers: Names in index expressions that are no index and no size, such as a stride; they may be 0.
         upstream: Families that stand for the gradient that comes from outside, by the output they belong to.
+        gradients: Families that stand for the gradient of the first cost by another family, with that family's name.
     """
 
     families: Mapping[str, Family]
@@ -106,6 +108,7 @@ class System:
     rules: Mapping[str, SizeRule] = field(default_factory=dict)
     integers: tuple[str, ...] = ()
     upstream: Mapping[str, str] = field(default_factory=dict)
+    gradients: Mapping[str, str] = field(default_factory=dict)
     constants: frozenset[str] = field(init=False, default=frozenset())
     """Every name that stands for one number throughout: sizes, last layers and times, strides."""
 
@@ -220,7 +223,7 @@ class System:
                 return f"node {i.value + first} of {ref.family} is outside its axis, expected {first} to {last}"
         return None
 
-    @property
+    @cached_property
     def standing(self) -> Guard:
         """What always holds: there is at least one layer, and every axis has at least one position."""
         least = {n: 0 if n in self.integers else 1 for n in self.constants}

@@ -1,0 +1,113 @@
+"""Derivatives beyond the gradient: the backward pass as a model of its own, to which the engine is applied again.
+
+The backward pass is a list of indexed equations like any other. Added to the model's own equations, under names for
+the gradients, it makes a larger model; a Hessian is a derivative in that model, a Hessian-vector product the gradient
+of the inner product of its gradients with a direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from symbackprop.derive import Adjoint, adjoints
+from symbackprop.errors import GoalError
+from symbackprop.indices import Constraint, affine, implies
+from symbackprop.network import Equation, System, with_upstream
+from symbackprop.symbols import Add, Expr, Family, Mul, Partial, Ref, Sum, substitute, transform
+
+GRADIENT, DIRECTION = "_grad", "_dir"
+"""Endings of the names of a gradient's family and of a direction's."""
+
+
+def with_gradients(system: System) -> System:
+    """The model together with its backward pass: a family `w_grad` of dC/dw for every w that C depends on.
+
+    The cost is the same; the new families are derived quantities, and `gradients` says whose gradients they are.
+    """
+    closed = with_upstream(system)
+    found = adjoints(closed)
+    owners = dict.fromkeys(_owner(a) for a in found)
+    families = dict(closed.families)
+    for name in owners:
+        f = closed.families[name]
+        families[name + GRADIENT] = replace(
+            f, name=name + GRADIENT, kind="derived", meaning=f"gradient of {closed.cost} by {name}"
+        )
+    equations = [_equation(a, closed) for a in found]
+    return replace(
+        closed,
+        families=families,
+        equations=(*closed.equations, *equations),
+        gradients={**closed.gradients, **{n + GRADIENT: n for n in owners}},
+        spec="",
+    )
+
+
+def _owner(a: Adjoint) -> str:
+    assert isinstance(a.subject.bottom, Ref)
+    return a.subject.bottom.family
+
+
+def _equation(a: Adjoint, system: System) -> Equation:
+    """One equation of the backward pass, for the family's own letters; a layer that its case fixes stays in the guard."""
+    bottom = a.subject.bottom
+    assert isinstance(bottom, Ref)
+    family = system.families[bottom.family]
+    back = {
+        i.name: affine(letter)
+        for i, letter in zip(bottom.indices, family.indices, strict=True)
+        if i.name is not None and i.name not in system.constants
+    }
+    value = substitute(a.value, back)
+    guard = tuple(c for c in a.guard if not _on_axes(c, family, system))
+    return Equation(Ref(family.name + GRADIENT, family.pattern.indices), _named(value, system.cost), guard)
+
+
+def _on_axes(c: Constraint, family: Family, system: System) -> bool:
+    """Whether a constraint says no more than that the nodes are on their axes."""
+    holds = [g for axis, i in zip(family.axes, family.indices, strict=True) for g in axis.holds(affine(i))]
+    return implies((*system.standing, *holds), c)
+
+
+def _named(e: Expr, cost: str) -> Expr:
+    """Gradients of the cost replaced by their names."""
+
+    def name(p: Expr) -> Expr:
+        if isinstance(p, Partial) and p.top.family == cost and isinstance(p.bottom, Ref):
+            return Ref(p.bottom.family + GRADIENT, p.bottom.indices)
+        return p
+
+    return transform(e, name)
+
+
+def along(system: System, families: Iterable[str]) -> System:
+    """The model whose cost is the inner product of gradients with a direction: its gradient is the Hessian's product.
+
+    Args:
+        system: A model with its gradients.
+        families: Those by which the direction goes; each gets an input family `w_dir`.
+    """
+    terms: list[Expr] = []
+    added: dict[str, Family] = {}
+    for name in families:
+        f = system.families[name]
+        if name + GRADIENT not in system.families:
+            raise GoalError(f"{system.cost} does not depend on {name}, so there is no second derivative by it")
+        added[name + DIRECTION] = replace(f, name=name + DIRECTION, kind="input", meaning=f"direction in {name}")
+        term: Expr = Mul((Ref(name + GRADIENT, f.pattern.indices), Ref(name + DIRECTION, f.pattern.indices)))
+        for letter, axis in reversed(list(zip(f.indices, f.axes, strict=True))):
+            term = Sum(letter, axis, term, tuple(c for c in f.guard if letter in c.expr.names))
+        terms.append(term)
+    cost = next(n for n in ("D", "S", "slope") if n not in system.families)
+    added[cost] = Family(cost, (), (), "cost", "inner product of the gradient with a direction")
+    product = Equation(Ref(cost, ()), terms[0] if len(terms) == 1 else Add(tuple(terms)))
+    families_ = {n: replace(f, kind="derived") if n == system.cost else f for n, f in system.families.items()}
+    return replace(
+        system,
+        families={**families_, **added},
+        equations=(product, *system.equations),
+        cost=cost,
+        mean=None,
+        spec="",
+    )
