@@ -34,16 +34,21 @@ from symbackprop.symbols import (
     Div,
     Expr,
     Family,
+    Guarded,
+    Max,
     Mul,
     Num,
     Param,
     Partial,
+    Position,
     Pow,
+    Prod,
     Ref,
     Size,
     Sum,
     Vec,
     Where,
+    Winner,
     WrittenOut,
     expr,
     names,
@@ -313,8 +318,17 @@ class _Outward:
                 return self.go(base, taken) ** self.go(exponent, taken)
             case Call():
                 return self.call(e, taken)
-            case Sum():
+            case Sum() | Prod():
                 return self.sum(e, taken)
+            case Max():
+                return self.largest(e, taken)
+            case Winner(of, i):
+                at = self.go(substitute(of.body, {of.index: i}), taken)
+                return sympy.Piecewise((sympy.S.One, sympy.Eq(at, self.largest(of, taken))), (sympy.S.Zero, True))
+            case Guarded(body, guard):
+                return self.guarded(self.go(body, taken), guard)
+            case Position(i):
+                return _affine_out(i)
             case WrittenOut(total):
                 return self.go(total, taken)
             case Vec(index, _, body):
@@ -352,13 +366,25 @@ class _Outward:
         label = sympy.Symbol(axis.label, integer=True, positive=True)
         return label if axis.at is None else FamilyBase(label, 0)[_affine_out(axis.at)]
 
-    def sum(self, s: Sum, taken: frozenset[str]) -> Sym:
+    def guarded(self, body: Sym, guard: Guard) -> Sym:
+        if not guard:
+            return body
+        return sympy.Piecewise((body, sympy.And(*map(_constraints(guard), range(len(guard))))), (0, True))
+
+    def sum(self, s: Sum | Prod, taken: frozenset[str]) -> Sym:
         s = rename_bound(s, taken)
         body = self.go(s.body, taken | {s.index})
-        if s.guard:
-            body = sympy.Piecewise((body, sympy.And(*map(_constraints(s.guard), range(len(s.guard))))), (0, True))
         low = _affine_out(s.axis.first) if s.axis.kind == "recursion" else sympy.S.Zero
-        return sympy.Sum(body, (_index(s.index), low, low + self.size(s.axis) - 1))
+        limits = (_index(s.index), low, low + self.size(s.axis) - 1)
+        if isinstance(s, Sum):
+            return sympy.Sum(self.guarded(body, s.guard), limits)
+        return sympy.Product(1 + self.guarded(body - 1, s.guard) if s.guard else body, limits)
+
+    def largest(self, m: Max, taken: frozenset[str]) -> Sym:
+        """SymPy has no maximum over an index: the function `maximum` of the array stands for it."""
+        m = rename_bound(m, taken)
+        body = self.go(m.body, taken | {m.index})
+        return Applied("maximum", 0, (), sympy.Lambda(_index(m.index), self.guarded(body, m.guard)))
 
     def partial(self, p: Partial, taken: frozenset[str]) -> Sym:
         if isinstance(p.bottom, Vec):
