@@ -260,36 +260,60 @@ class System:
         return self.layers.value is not None and None not in self.widths
 
 
-def with_upstream(system: System) -> System:
-    """The same model with a cost: the inner product of its outputs with a gradient that comes from outside.
+def with_upstream(system: System, of: Sequence[Ref] = ()) -> System:
+    """The model with a cost: the inner product of quantities with gradients that come from outside.
 
     Then dC/dO is that gradient, and every derivative of C is a vector-Jacobian product of the model.
 
+    Args:
+        of: The quantities, such as a_j^(L); every index that is a letter is summed. None: the outputs of a model
+            that has no cost; a model that has one is returned as it is.
+
     Raises:
-        ModelError: The model has neither a cost nor an output.
+        ModelError: There is neither a cost nor an output.
     """
-    if system.cost:
+    if system.cost and not of:
         return system
-    if not system.outputs:
+    chosen = tuple(of) or tuple(system.families[n].pattern for n in system.outputs)
+    if not chosen:
         raise ModelError(
             "no equation gives a quantity that the others do not use, so there is nothing to differentiate"
         )
-    families_, terms, upstream = dict(system.families), [], {}
-    for name in system.outputs:
-        f = system.families[name]
-        bar = f"{name}_bar"
-        families_[bar] = replace(f, name=bar, kind="input", meaning=f"gradient that arrives at {name} from outside")
-        upstream[name] = bar
-        term: Expr = Mul((Ref(bar, f.pattern.indices), f.pattern))
-        for letter, axis in reversed(list(zip(f.indices, f.axes, strict=True))):
-            inside = tuple(c for c in f.guard if letter in c.expr.names) if axis.kind == "node" else ()
+    kept = {n: replace(f, kind="derived") if f.kind == "cost" else f for n, f in system.families.items()}
+    if system.mean is not None:
+        kept = {n: f for n, f in kept.items() if n not in system.mean}
+    families_, terms, upstream = dict(kept), [], {}
+    for quantity in chosen:
+        f = system.families[quantity.family]
+        bar = f"{f.name}_bar"
+        free = [
+            (letter, axis)
+            for letter, axis in zip((i.name for i in quantity.indices), system.axes(quantity), strict=True)
+            if letter is not None and letter not in system.constants
+        ]
+        letters, axes = tuple(n for n, _ in free), tuple(a for _, a in free)
+        guard = tuple(c for c in system.guard_of(quantity) if c.expr.names & set(letters))
+        families_[bar] = Family(bar, letters, axes, "input", f"gradient that arrives at {f.name} from outside", guard)
+        upstream[f.name] = bar
+        term: Expr = Mul((families_[bar].pattern, quantity))
+        for letter, axis in reversed(free):
+            inside = tuple(c for c in guard if letter in c.expr.names)
+            inside = tuple(c for c in inside if not implies((*system.standing, *axis.holds(affine(letter))), c))
             term = Sum(letter, axis, term, inside)
         terms.append(term)
     cost = next(n for n in ("C", "J", "E", "cost") if n not in families_)
     families_[cost] = Family(cost, (), (), "cost", "inner product of the outputs with the gradients from outside")
-    product = Equation(Ref(cost, ()), terms[0] if len(terms) == 1 else Add(tuple(terms)))
+    total = Equation(Ref(cost, ()), terms[0] if len(terms) == 1 else Add(tuple(terms)))
+    mean = system.mean[0] if system.mean is not None else ""
+    equations = tuple(e for e in system.equations if e.lhs.family != mean)
     return replace(
-        system, families=families_, equations=(product, *system.equations), cost=cost, upstream=upstream, spec=""
+        system,
+        families=families_,
+        equations=(total, *equations),
+        cost=cost,
+        mean=None,
+        upstream=upstream,
+        spec="",
     )
 
 
