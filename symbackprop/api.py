@@ -240,7 +240,7 @@ class Network:
     def overview(self, *, ascii: bool = False) -> str:
         """The model in words: its equations, symbols and notation."""
         from symbackprop.render import formats
-        from symbackprop.render.document import overview
+        from symbackprop.render.overview import overview
 
         return formats.text(overview(self.system, self.notation, self.label), ascii_only=ascii)
 
@@ -645,7 +645,8 @@ class SymbolTable(Rendered):
         self.network, self._only = network, only
 
     def _document(self, detail: str, notation: Notation, check: bool) -> Document:
-        from symbackprop.render.document import Document, symbol_table
+        from symbackprop.render.document import Document
+        from symbackprop.render.overview import symbol_table
 
         table = symbol_table(self.network.system, self._only, notation)
         return Document(("Symbols",), (table,), self.network.system, notation)

@@ -80,6 +80,7 @@ class Section:
     known: Mapping[Expr, Expr] = field(default_factory=dict)
     level: Detail = Detail.LECTURE
     recursion: bool = False
+    given: frozenset[str] = frozenset()
 
     @property
     def result(self) -> Expr:
@@ -119,6 +120,6 @@ class Record:
     def contexts(self) -> Iterator[tuple[Section, Step, Context]]:
         """Each step with the context in which its rule was applied."""
         for sec in self.sections:
-            context = Context(self.system, sec.assume, sec.known, names(sec.subject))
+            context = Context(self.system, sec.assume, sec.known, names(sec.subject), sec.given)
             for s in sec.steps:
                 yield sec, s, context

@@ -18,7 +18,7 @@ from symbackprop.network import System
 from symbackprop.rules import RULES, Context
 from symbackprop.rules.algebra import count
 from symbackprop.rules.calculus import DERIVATIVE_RULES
-from symbackprop.rules.graph import apart, crosses, held, reaches, recursion_places, undecided, uses
+from symbackprop.rules.graph import apart, crosses, held, node_names, reaches, recursion_places, undecided, uses
 from symbackprop.symbols import (
     Assign,
     D,
@@ -123,8 +123,41 @@ class Line:
 
     def section(self, kind: SectionKind, case: Guard = (), level: Detail = Detail.LECTURE) -> Section:
         return Section(
-            kind, self.subject, tuple(self.steps), self.context.assume, case, dict(self.context.known), level
+            kind,
+            self.subject,
+            tuple(self.steps),
+            self.context.assume,
+            case,
+            dict(self.context.known),
+            level,
+            given=self.context.given,
         )
+
+
+def in_terms_of_given(line: Line) -> None:
+    """Bring out the quantities that the reader has the values of.
+
+    Where a sum contains a gradient that is itself a sum, the two are taken together in the other order; that is kept
+    where the inner one is then a given quantity: sum_j dC/dP_ij P_ij = sum_v dC/dO_iv O_iv in attention.
+    """
+    if not line.context.given:
+        return
+    while any(_brought_out(line, path) for path, p in walk(line.current) if isinstance(p, Sum)):
+        line.simplify(("arithmetic",))
+
+
+def _brought_out(line: Line, path: tuple[int, ...]) -> bool:
+    kept = list(line.steps)
+    for inside, p in walk(at(line.current, path)):
+        if not isinstance(p, Partial) or not line.substitute((*path, *inside)):
+            continue
+        line.simplify(("arithmetic",))
+        if line.apply("take into the sum", (*path, 0)) and line.apply("swap the sums", path):
+            line.apply("pull out of the sum", (*path, 0))
+            if line.apply_first(("recognise a quantity",)):
+                return True
+        line.steps = list(kept)
+    return False
 
 
 def frontier(system: System) -> frozenset[str]:
@@ -365,7 +398,16 @@ class Deriver:
         return line.current
 
     def remember(self, subject: Expr, result: Expr, context: Context) -> None:
-        self.results.append((subject, result, context.assume))
+        """Keep a result with the range in which it holds.
+
+        What makes the quantity itself exist is no condition on its nodes: wherever it is written, it exists.
+        """
+        guard = context.assume
+        if isinstance(subject, Partial) and isinstance(subject.bottom, Ref):
+            nodes = node_names(subject.bottom, self.system)
+            own = [c for c in self.system.range_of(subject.bottom) if c.expr.names & nodes]
+            guard = tuple(c for c in guard if c not in own)
+        self.results.append((subject, result, guard))
 
     def known(self, context: Context) -> dict[Expr, Expr]:
         """The results that hold in the whole range at hand: one for l < L says nothing about l = L."""
@@ -418,7 +460,7 @@ class Deriver:
         general = self.general(p, context)
         assert isinstance(general.bottom, Ref)
         if [i.names for i in general.bottom.indices] != [i.names for i in p.bottom.indices]:
-            context = Context(self.system, self.system.range_of(general.bottom))
+            context = Context(self.system, self.system.range_of(general.bottom), given=context.given)
             if general in self.by_layer:
                 return None
             self.by_layer.add(general)
@@ -569,6 +611,8 @@ class Deriver:
             if any(isinstance(p, Delta) for _, p in walk(plain)):
                 line.simplify(("common factor", "arithmetic"))
             line.show_last()
+        line.context = line.context.knowing(self.known(context))
+        in_terms_of_given(line)
         line.show_last(Detail.BRIEF if kind == "goal" else Detail.LECTURE)
         section = line.section("result" if kind == "goal" else kind, case=case)
         level = Detail.BRIEF if kind == "goal" else Detail.LECTURE
@@ -643,12 +687,20 @@ def factor_record(system: System, goal: Partial, context: Context, named: frozen
     return Record(system, line.subject, (line.section("result", level=Detail.BRIEF),), line.current, named)
 
 
-def derive(system: System, goal: Partial, *, named: frozenset[str] = frozenset(), assume: Guard = ()) -> Record:
+def derive(
+    system: System,
+    goal: Partial,
+    *,
+    named: frozenset[str] = frozenset(),
+    assume: Guard = (),
+    given: frozenset[str] = frozenset(),
+) -> Record:
     """Derive one gradient.
 
     Args:
         goal: d(top)/d(bottom), its indices free, or numbers.
         named: Families whose gradient keeps a name of its own throughout (delta for z).
+        given: Families that the reader has the values of; the result is brought into their terms.
 
     Raises:
         GoalError: The cost does not depend on the quantity.
@@ -657,7 +709,7 @@ def derive(system: System, goal: Partial, *, named: frozenset[str] = frozenset()
     assert isinstance(bottom, Ref)
     if not reaches(system, bottom.family, goal.top.family):
         raise GoalError(f"{goal.top.family} does not depend on {bottom.family}, so there is nothing to derive")
-    context = Context(system, (*system.range_of(bottom), *assume))
+    context = Context(system, (*system.range_of(bottom), *assume), given=given)
     if goal.top.family != system.cost and not (system.mean and goal.top.family == system.mean[0]):
         found = factor_record(system, goal, context, named)
         if found is not None:
@@ -836,11 +888,14 @@ class Adjoint:
     guard: Guard
 
 
-def adjoints(system: System) -> tuple[Adjoint, ...]:
+def adjoints(system: System, given: frozenset[str] = frozenset()) -> tuple[Adjoint, ...]:
     """The backward pass as a list of equations, one for each family and each case of its layer.
 
     Every quantity of the forward pass keeps its gradient under a name, so that a shared factor is computed
     once. A gradient that the cost gives directly and that one equation alone uses is written into it.
+
+    Args:
+        given: Families that the caller has the values of: sums that are one of them are not computed anew.
     """
     cost = Ref(system.cost, ())
     wanted = [f for f in system.families.values() if f.kind in ("derived", "parameter", "input")]
@@ -859,7 +914,15 @@ def adjoints(system: System) -> tuple[Adjoint, ...]:
             if value == subject:
                 continue  # a generic cost: nothing is known of its gradient but the name
             found.append(Adjoint(subject, value, (*f.guard, *cell)))
-    return tuple(written_in(found, system))
+    return tuple(written_in([using(a, found, system, given) for a in found] if given else found, system))
+
+
+def using(a: Adjoint, found: list[Adjoint], system: System, given: frozenset[str]) -> Adjoint:
+    """The same equation in terms of what the caller has the values of."""
+    known: dict[Expr, Expr] = {b.subject: b.value for b in found if b is not a}
+    line = Line(a.subject, Context(system, a.guard, known, given=given), a.value)
+    in_terms_of_given(line)
+    return replace(a, value=line.current)
 
 
 def one_step(subject: Partial, context: Context, named: frozenset[str]) -> Expr:

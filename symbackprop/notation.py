@@ -54,6 +54,8 @@ class Notation:
         firsts: The number of the first position of an axis, by the axis's label, where it differs from `first`.
         names: LaTeX of index letters, sizes and other names that differs from the name itself: {"n_i": "n_i", "alpha": "\\alpha"}.
         title: What the model file calls itself.
+        unbounded: Labels of axes over which sums are written without limits, as the author wrote them.
+        zero: Families that are 0 outside their range (padding), so that no bracket says so.
     """
 
     name: str
@@ -71,6 +73,8 @@ class Notation:
     firsts: Mapping[str, int] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     title: str = ""
+    unbounded: frozenset[str] = frozenset()
+    zero: frozenset[str] = frozenset()
 
     def first_of(self, label: str) -> int:
         """The number of the first position of a node axis."""

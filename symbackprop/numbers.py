@@ -213,6 +213,11 @@ def numeric_instance(
     from symbackprop.compile import compile_gradient, forward, instantiate, widths_of
     from symbackprop.derive import adjoints
 
+    if system.mean is None or not {"x", "y"} <= system.families.keys():
+        raise GoalError(
+            "numbers are shown for layered networks of given params, x and y (those of `dense`); "
+            "for the values of this model's gradient use net.gradient()"
+        )
     x = np.asarray(x, dtype=float)
     for name, array in (("x", x), ("y", np.asarray(y, dtype=float))):
         if not np.all(np.isfinite(array)):

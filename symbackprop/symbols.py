@@ -650,11 +650,11 @@ def with_index(e: B, new: str) -> B:
     return out
 
 
-def rename_bound(e: B, taken: frozenset[str]) -> B:
-    """The same over a letter that is not taken."""
+def rename_bound(e: B, taken: frozenset[str], avoid: frozenset[str] = frozenset()) -> B:
+    """The same over a letter that is not taken; a new one is not in `avoid` either."""
     if e.index not in taken:
         return e
-    return with_index(e, fresh(e.index, taken | names(e.body) | guard_names(guard_of(e)) | bound(e.body)))
+    return with_index(e, fresh(e.index, taken | avoid | names(e.body) | guard_names(guard_of(e)) | bound(e.body)))
 
 
 def canonical(e: Expr) -> Expr:

@@ -13,8 +13,9 @@ from typing import TypeAlias
 
 from symbackprop.derivation import Detail, Record, Section, Step
 from symbackprop.indices import Guard, equals
-from symbackprop.network import Equation, System
+from symbackprop.network import Equation, SizeRule, System
 from symbackprop.notation import Notation
+from symbackprop.render.printer import gathered
 from symbackprop.rules import RULES
 from symbackprop.rules.graph import match_partial
 from symbackprop.rules.sums import points
@@ -23,11 +24,9 @@ from symbackprop.symbols import (
     Call,
     Compare,
     Expr,
-    Family,
     Param,
     Partial,
     Ref,
-    Size,
     Sum,
     Vec,
     WrittenOut,
@@ -44,7 +43,15 @@ class Range:
     guard: Guard
 
 
-Piece: TypeAlias = "str | Expr | Range"
+@dataclass(frozen=True)
+class Follows:
+    """A size that follows from others, inside a text: I = (M + 2p - K)/s + 1."""
+
+    name: str
+    rule: SizeRule
+
+
+Piece: TypeAlias = "str | Expr | Range | Follows"
 Pieces: TypeAlias = tuple[Piece, ...]
 
 
@@ -186,29 +193,22 @@ def build_backward(
     return Document(("The backward pass",), tuple(w.blocks), record.system, notation)
 
 
-def overview(system: System, notation: Notation, label: str) -> Document:
-    """A model as it was understood: equations, symbols, notation."""
-    rows = tuple(Row(e.lhs, e.rhs, meaning(system, e), n + 1, e.guard) for n, e in enumerate(system.equations))
-    style = (
-        f"Notation {notation.name} ({notation.source}): nodes are numbered from {notation.first}; "
-        f"factors along a chain rule stand in the order {', '.join(notation.order)}"
-        + (
-            f"; {', '.join(f'the gradient by {f} is written {g}' for f, g in notation.gradients.items())}"
-            if notation.gradients
-            else ""
-        )
-        + "."
+def join(parts: Sequence[Pieces]) -> Pieces:
+    """Parts with commas between them."""
+    out: list[Piece] = []
+    for n, p in enumerate(parts):
+        out += [*([", "] if n else []), *p]
+    return tuple(out)
+
+
+def where(system: System, e: Equation) -> Guard:
+    """The range of an equation that a row shows: its guard, or that of its layers and times."""
+    if e.guard or system.mean is not None:
+        return e.guard
+    axes = zip(e.lhs.indices, system.axes(e.lhs), strict=True)
+    return tuple(
+        c for i, a in axes if a.kind == "recursion" and a.last is not None and i.value is None for c in a.holds(i)
     )
-    blocks: list[Block] = [
-        Heading(("Equations",)),
-        Rows(rows),
-        Heading(("Symbols",)),
-        symbol_table(system, None, notation),
-        Prose((style,)),
-    ]
-    for f in system.facts:
-        blocks.append(Prose(("Declared of the data: ", f.lhs, " = ", f.rhs, ".")))
-    return Document((label,), tuple(blocks), system, notation)
 
 
 def used_equations(record: Record) -> list[Equation]:
@@ -218,7 +218,10 @@ def used_equations(record: Record) -> list[Equation]:
         seen |= families(e)
     data = {n for n, f in record.system.families.items() if f.kind in ("input",)}
     mean = record.system.mean
-    wanted = [e for e in record.system.equations if e.lhs.family in seen and not families(e.rhs) <= data]
+    if record.system.upstream:
+        seen.add(record.system.cost)
+    base = [e for e in record.system.equations if isinstance(e.rhs, Ref) and e.rhs.family in data]
+    wanted = [e for e in record.system.equations if e.lhs.family in seen and e not in base]
     return [e for e in wanted if mean is None or e.lhs.family != mean[0] or mean[1] in seen]
 
 
@@ -227,14 +230,34 @@ def definitions(w: Writer, record: Record) -> None:
     for e in used_equations(record):
         number = w.number(e.lhs)
         w.equations.append((e, number))
-        rows.append(Row(e.lhs, e.rhs, meaning(record.system, e), number, e.guard))
+        rows.append(Row(e.lhs, e.rhs, meaning(record.system, e), number, where(record.system, e)))
     if rows:
-        w.heading("The network")
+        w.heading("The network" if record.system.mean else "The model")
         w.blocks.append(Rows(tuple(rows)))
+    if record.system.upstream:
+        w.blocks.append(Prose(from_outside(record.system)))
     if any(s.rule == "declared fact" for s in record.steps):
         for f in record.system.facts:
             w.blocks.append(Prose(("Declared of the data: ", Compare("==", f.lhs, f.rhs), ".")))
     own_functions(w, record)
+
+
+def from_outside(system: System) -> Pieces:
+    """What the cost of a model without one stands for."""
+    cost = Ref(system.cost, ())
+    given = join(
+        [
+            (Partial(cost, f.pattern), " = ", Ref(bar, f.pattern.indices))
+            for f, bar in ((system.family(n), bar) for n, bar in system.upstream.items())
+        ]
+    )
+    many = len(system.upstream) > 1
+    return (
+        cost,
+        f" stands for any cost that is computed from the output{'s' if many else ''}: what matters of it is ",
+        *given,
+        f", the gradient{'s' if many else ''} that arrive{'' if many else 's'} from outside.",
+    )
 
 
 def own_functions(w: Writer, record: Record) -> None:
@@ -460,22 +483,33 @@ def induction(w: Writer, record: Record) -> None:
     second = w.numbers.get(subject)
     assert isinstance(subject, Partial)
     base_case, step_case = record.sections[base].case, record.sections[step].case
-    w.heading("Induction over the layers")
+    axis = next((a for a in record.system.family(_bottom(subject)).axes if a.kind == "recursion"), None)
+    layers = record.system.mean is not None or axis is None or axis.last == record.system.layers
+    w.heading("Induction over the layers" if layers else "Induction, backwards from the last step")
+    every = "every node at" if record.system.mean else "every index at"
+    above = "the gradient of the layer above" if layers else "the gradient of the next step"
+    each = "in every layer" if layers else "at every step"
     w.blocks.append(
         Prose(
             (
                 f"Base: ({first}) gives ",
                 record.sections[base].subject,
-                " for every node at ",
+                f" for {every} ",
                 Range(base_case),
-                f". Step: where the gradient of the layer above is known, ({second}) gives ",
+                f". Step: where {above} is known, ({second}) gives ",
                 subject,
                 " for ",
                 Range(step_case),
-                ". So both together give it in every layer, from the last one down, whatever their number.",
+                f". So both together give it {each}, from the last one down, whatever their number.",
             )
         )
     )
+
+
+def _bottom(p: Partial) -> str:
+    ref = p.bottom.body if isinstance(p.bottom, Vec) else p.bottom
+    assert isinstance(ref, Ref)
+    return ref.family
 
 
 def sums_appendix(w: Writer, system: System, equations: Sequence[Equation]) -> None:
@@ -486,7 +520,7 @@ def sums_appendix(w: Writer, system: System, equations: Sequence[Equation]) -> N
     code = []
     for e in equations:
         for _, p in walk(e.rhs):
-            if isinstance(p, Sum) and p.axis.kind == "node":
+            if isinstance(p, Sum) and p.axis.kind == "node" and not p.guard and gathered(p) is None:
                 rows.append(Row(p, WrittenOut(p, points(system, p, ())), ("the sum written out",)))
                 code.append(loop(e, system))
                 break
@@ -494,67 +528,3 @@ def sums_appendix(w: Writer, system: System, equations: Sequence[Equation]) -> N
         w.heading("The sums, written out and as loops")
         w.blocks.append(Rows(tuple(rows)))
         w.blocks.append(Code("\n".join(code)))
-
-
-KINDS = {
-    "parameter": "parameter",
-    "input": "input",
-    "target": "target",
-    "derived": "defined by an equation",
-    "cost": "cost",
-}
-
-
-def symbol_table(system: System, only: frozenset[str] | None = None, notation: Notation | None = None) -> Table:
-    """The notation table: symbol, meaning, shape of its array, range of its layer, role, and where that is said."""
-    rows: list[tuple[Pieces, ...]] = []
-    used = [f for f in system.families.values() if only is None or f.name in only]
-    for f in used:
-        rows.append(
-            ((f.pattern,), worded(f.meaning), shape(system, f), index_ranges(f), (KINDS[f.kind],), origin(system, f))
-        )
-        if f.kind == "parameter" and sum(a.kind == "node" for a in f.axes) > 1:
-            # The array over the last index alone: the weight vector w_j^(l).
-            vector = Ref(f.name, f.pattern.indices[:-1])
-            name: Pieces = ("vector of the ", f.pattern, " over ", Param(f.indices[-1]))
-            rows.append(((vector,), name, (Size(f.axes[-1]),), index_ranges(f), (KINDS[f.kind],), ("notation",)))
-    for f in used:
-        if notation is not None and f.name in notation.gradients:
-            gradient = Partial(Ref(system.cost, ()), f.pattern)
-            what: Pieces = ("error: gradient of the cost by ", f.pattern)
-            rows.append(((gradient,), what, shape(system, f), index_ranges(f), ("gradient",), ("notation",)))
-    functions = {p.function: p for e in system.equations for _, p in walk(e.rhs) if isinstance(p, Call)}
-    for function, p in functions.items():
-        own = system.function(function)
-        if own is not None and own.value is None:
-            continue
-        meaning_: Pieces = ("generic function",) if own is None else (f"function {own.name}",)
-        table = system.tables.get(function)
-        if table:
-            meaning_ = ("; ".join(f"layer {n}: {v}" for n, v in sorted(table.items())),)
-        where = "the activation and the cost" if table or own is not None else "nothing but its name"
-        rows.append(((Call(function, p.arguments, 0, p.at),), meaning_, ("",), ("",), ("function",), (where,)))
-    return Table(("symbol", "meaning", "shape", "range", "role", "given by"), tuple(rows))
-
-
-def shape(system: System, f: Family) -> Pieces:
-    """The sizes of a family's axes of nodes and samples."""
-    out: list[Piece] = []
-    for a in f.axes:
-        if a.kind != "recursion":
-            out += [" × " if out else "", Size(a)]
-    return tuple(out) or ("number",)
-
-
-def origin(system: System, f: Family) -> Pieces:
-    """Where the network says what a family is."""
-    of = system.cost if system.mean and f.name == system.mean[1] else f.name
-    numbers = [n + 1 for n, e in enumerate(system.equations) if e.lhs.family == of]
-    if numbers:
-        return (f"equation {' and '.join(map(str, numbers))}",)
-    return ("no equation: a parameter",) if f.kind == "parameter" else ("data",)
-
-
-def index_ranges(f: Family) -> Pieces:
-    """The ranges of a family's indices."""
-    return (Range(f.guard),) if f.guard else ("",)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from symbackprop.derivation import Record
-from symbackprop.indices import Constraint, Guard, affine
+from symbackprop.indices import Guard
 from symbackprop.render.document import (
     Algorithm,
     Block,
@@ -16,6 +16,7 @@ from symbackprop.render.document import (
     Code,
     Display,
     Document,
+    Follows,
     Heading,
     Pieces,
     Prose,
@@ -53,15 +54,7 @@ def escape(text: str) -> str:
 
 def constraints(guard: Guard, p: Printer) -> str:
     """A guard as a person writes it: l = L; 1 <= l < L."""
-    chosen: list[Constraint] = [c for c in guard if c.equal] or list(guard)
-    if len(chosen) == 2 and not chosen[0].equal:
-        low, high = chosen
-        name = next((n for n, k in low.expr.terms if k == 1 and dict(high.expr.terms).get(n) == -1), None)
-        if name is not None:
-            # 1 <= l and l <= L read as one range.
-            lower = p.affine(affine(name) - low.expr)
-            return f"{lower} {p.compare('<=')} {p.constraint(high)}"
-    return ", ".join(p.constraint(c) for c in chosen)
+    return p.constraints(guard)
 
 
 def inline(pieces: Pieces, p: Printer, math: Callable[[str], str], plain: Callable[[str], str]) -> str:
@@ -70,7 +63,9 @@ def inline(pieces: Pieces, p: Printer, math: Callable[[str], str], plain: Callab
         if isinstance(piece, str):
             out += plain(piece)
         elif isinstance(piece, Range):
-            out += math(constraints(piece.guard, p))
+            out += ", ".join(map(math, p.conditions(piece.guard)))
+        elif isinstance(piece, Follows):
+            out += math(p.size_rule(piece.name, piece.rule))
         else:
             out += math(p(piece))
     return out
@@ -122,6 +117,8 @@ def latex_block(b: Block, p: Printer, standalone: bool) -> str:
             cells = [" & ".join(inline(c, p, lambda m: f"${m}$", escape) for c in r) + r" \\" for r in rows]
             # Words wrap; symbols and sizes do not.
             words = {"meaning": "p{4.2cm}", "role": "p{2cm}", "given by": "p{2.6cm}"}
+            if p.system.mean is None:
+                words["range"] = "p{3.6cm}"  # one range for each index
             columns = "".join(words.get(h, "l") for h in header)
             body = "\n".join([head, *cells])
             return f"{{\\footnotesize\n\\begin{{tabular}}{{@{{}}{columns}@{{}}}}\n{body}\n\\end{{tabular}}}}"

@@ -31,15 +31,14 @@ from symbackprop.render.document import (
     Heading,
     Pieces,
     Prose,
-    Range,
     Row,
     Rows,
     Table,
-    symbol_table,
 )
 from symbackprop.render.formats import ROLE_COLOURS, constraints, inline
 from symbackprop.render.formats import numbers as written_numbers
 from symbackprop.render.latex import Latex, WebLatex
+from symbackprop.render.overview import symbol_table
 from symbackprop.render.text import Text
 from symbackprop.symbols import Assign, Expr, Mul, Partial, Ref, Sum, Vec, families, walk
 
@@ -107,7 +106,9 @@ def html(documents: Mapping[str, Document], detail: str = "lecture", *, language
             "<main>",
             "<header>",
             f"<h1>{_pieces(asked.title, WebLatex(asked.system, asked.notation), display=True)}</h1>",
-            f'<p class="notation">In the notation of {escape(asked.notation.source)}</p>',
+            f'<p class="notation">In the notation of {escape(asked.notation.source)}</p>'
+            if asked.notation.source
+            else "",
             "</header>",
             "<noscript><p>The formulas stand here as LaTeX, because this browser runs no scripts.</p></noscript>",
             diagram.figure() if diagram else "",
@@ -257,7 +258,7 @@ def _pieces(
         if isinstance(piece, str):
             out += re.sub(r"\((\d{1,6})\)", link, escape(piece))
         else:
-            out += _math(constraints(piece.guard, p) if isinstance(piece, Range) else p(piece), display=display)
+            out += inline((piece,), p, lambda m: _math(m, display=display), str)
     return out
 
 
@@ -335,7 +336,7 @@ class Diagram:
     @classmethod
     def of(cls, d: Document) -> Diagram | None:
         """None where the network has no layers, or the goal is not a derivative of a scalar by what lives on them."""
-        if not isinstance(d.goal, Partial) or d.goal.top.indices or not _layered(d.system):
+        if not isinstance(d.goal, Partial) or d.goal.top.indices or not _layered(d.system) or d.system.upstream:
             return None
         bottom = d.goal.bottom
         ref = bottom.body if isinstance(bottom, Vec) else bottom
@@ -520,6 +521,8 @@ class Diagram:
 
 def _layered(system: System) -> bool:
     """Whether every family has at most one axis of layers and every node belongs to a layer, one fed by the one before."""
+    if not (system.layers.names or system.layers.value):
+        return False
     for f in system.families.values():
         layers = sum(a.kind == "recursion" for a in f.axes)
         if layers > 1 or (

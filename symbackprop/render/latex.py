@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -9,6 +11,13 @@ from symbackprop.render.printer import Printer, short_decimal
 from symbackprop.symbols import Role
 
 COMPARE = {"<": "<", "<=": r"\le", ">": ">", ">=": r"\ge", "==": "=", "!=": r"\ne"}
+
+
+def stacked(lines: Sequence[str]) -> str:
+    """What stands under an operator, one condition on each line."""
+    if len(lines) > 1:
+        return r"_{\substack{" + r" \\ ".join(lines) + "}}"
+    return f"_{lines[0]}" if len(lines[0]) == 1 else f"_{{{lines[0]}}}"
 
 
 @dataclass(frozen=True)
@@ -24,18 +33,22 @@ class Latex(Printer):
         sign = "-" if value < 0 else ""
         return rf"{sign}\frac{{{abs(value.numerator)}}}{{{value.denominator}}}"
 
+    def single(self, text: str) -> bool:
+        return re.fullmatch(r"(?:\\[a-zA-Z]+|[^\\])(?:_[a-zA-Z0-9])?'*", text) is not None
+
     def letter(self, latex: str) -> str:
         head, _, sub = latex.partition("_")
-        return latex if not sub or len(sub) == 1 or latex.startswith("\\") else f"{head}_{{{sub}}}"
+        return latex if not sub or len(sub) == 1 or latex[0] == "\\" or sub[0] == "{" else f"{head}_{{{sub}}}"
 
-    def indexed(self, letter: str, sub: str, sup: str, primes: int = 0) -> str:
+    def indexed(self, letter: str, sub: str, sup: str, primes: int = 0, upper_first: bool | None = None) -> str:
         if "_" in letter and sub and not primes:
             head, _, under = letter.partition("_")
             return f"{head}_{{{under.strip('{}')}_{sub}}}"
         low = f"_{{{sub}}}" if len(sub) > 1 else f"_{sub}" if sub else ""
         high = f"^{{{sup}}}" if len(sup) > 1 else f"^{sup}" if sup else ""
         prime = "'" * primes
-        return letter + (prime + high + low if self.notation.layer_first or primes else low + high)
+        first = self.notation.layer_first if upper_first is None else upper_first
+        return letter + (prime + high + low if first or primes else low + high)
 
     def fraction(self, top: str, bottom: str) -> str:
         return rf"\frac{{{top}}}{{{bottom}}}"
@@ -68,9 +81,21 @@ class Latex(Printer):
     def minus(self) -> str:
         return "-"
 
-    def sigma(self, index: str, low: str, high: str, body: str) -> str:
-        limits = rf"_{{{index}={low}}}^{{{high}}}" if low else f"_{{{index}}}" if len(index) > 1 else f"_{index}"
-        return rf"\sum{limits} {body}"
+    def big(self, sign: str, index: str, under: Sequence[str], over: str, body: str, needed: bool = False) -> str:
+        high = f"^{{{over}}}" if over else ""
+        return rf"\{sign}{stacked(under)}{high} {body}"
+
+    def largest_at(self, at: str, index: str, under: Sequence[str], body: str) -> str:
+        return self.indicator(rf"{at} = \operatorname*{{arg\,max}}{stacked(under)} {body}")
+
+    def bracketed(self, condition: str) -> str:
+        return rf"\left[{condition}\right]"
+
+    def indicator(self, condition: str) -> str:
+        return rf"\mathbf{{1}}\!\left[{condition}\right]"
+
+    def floor(self, top: str, bottom: str) -> str:
+        return rf"\left\lfloor \frac{{{top}}}{{{bottom}}} \right\rfloor"
 
     def power(self, base: str, exponent: str) -> str:
         base = rf"\left({base}\right)" if "^" in base and not base.startswith((r"\left", r"\mathopen")) else base

@@ -15,7 +15,7 @@ from symbackprop.symbols import Expr, Ref, Sum, walk
 class Subscripts(Ascii):
     """Quantities as Python subscripts: a[l-1][k]."""
 
-    def ref(self, r: Ref) -> str:
+    def ref(self, r: Ref, letter: str | None = None) -> str:
         return r.family + "".join(f"[{i}]" for i in r.indices)
 
     def power(self, base: str, exponent: str) -> str:
@@ -24,7 +24,7 @@ class Subscripts(Ascii):
     def times(self, factors: list[tuple[str, bool]]) -> str:
         return " * ".join(text for text, _ in factors)
 
-    def indexed(self, letter: str, sub: str, sup: str, primes: int = 0) -> str:
+    def indexed(self, letter: str, sub: str, sup: str, primes: int = 0, upper_first: bool | None = None) -> str:
         return letter + (f"[{sub}]" if sub else "") + (f"[{sup.strip('()')}]" if sup else "")
 
     def affine(self, a: Affine) -> str:

@@ -5,17 +5,19 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property
 
-from symbackprop.indices import Affine, Axis, Constraint, Guard, affine
-from symbackprop.network import Equation, System
-from symbackprop.notation import Notation
+from symbackprop.indices import Affine, Axis, affine
+from symbackprop.network import Equation
+from symbackprop.render.scripts import Scripts, latex_name
 from symbackprop.rules.graph import held
 from symbackprop.rules.sums import LAST
 from symbackprop.symbols import (
+    ONE,
+    ZERO,
     Add,
     Assign,
     Call,
@@ -26,11 +28,15 @@ from symbackprop.symbols import (
     Div,
     Dots,
     Expr,
+    Guarded,
+    Max,
     Mul,
     Num,
     Param,
     Partial,
+    Position,
     Pow,
+    Prod,
     Ref,
     Role,
     Size,
@@ -39,9 +45,12 @@ from symbackprop.symbols import (
     Value,
     Vec,
     Where,
+    Winner,
     WrittenOut,
+    names,
     substitute,
     walk,
+    with_index,
 )
 
 ADD, MUL, POW, ATOM = 1, 2, 3, 4
@@ -63,21 +72,17 @@ def short(x: float) -> str:
     return f"{x:.4g}"
 
 
+SIGNS = {Sum: "sum", Prod: "prod", Max: "max"}
+
+
 @dataclass(frozen=True)
-class Printer(ABC):
-    system: System
-    notation: Notation
-    roles: bool = False
-    """Whether factors along a chain rule are marked with their role."""
+class Printer(Scripts):
+    """Expressions in a notation; a subclass is a format."""
 
     # ------------------------------------------------------------ pieces, for a subclass
 
     @abstractmethod
     def number(self, value: Fraction) -> str: ...
-    @abstractmethod
-    def letter(self, latex: str) -> str: ...
-    @abstractmethod
-    def indexed(self, letter: str, sub: str, sup: str, primes: int = 0) -> str: ...
     @abstractmethod
     def fraction(self, top: str, bottom: str) -> str: ...
     @abstractmethod
@@ -91,17 +96,21 @@ class Printer(ABC):
     @abstractmethod
     def dotted(self, factors: list[str]) -> str: ...
     @abstractmethod
-    def minus(self) -> str: ...
+    def big(self, sign: str, index: str, under: Sequence[str], over: str, body: str, needed: bool = False) -> str:
+        """A sum, product or maximum; what stands under its sign is `needed` where it says more than the whole range."""
+
     @abstractmethod
-    def sigma(self, index: str, low: str, high: str, body: str) -> str: ...
+    def largest_at(self, at: str, index: str, under: Sequence[str], body: str) -> str: ...
+    @abstractmethod
+    def bracketed(self, condition: str) -> str: ...
+    @abstractmethod
+    def indicator(self, condition: str) -> str: ...
     @abstractmethod
     def power(self, base: str, exponent: str) -> str: ...
     @abstractmethod
     def apply(self, name: str, argument: str) -> str: ...
     @abstractmethod
     def where(self, condition: str, then: str, other: str) -> str: ...
-    @abstractmethod
-    def compare(self, op: str) -> str: ...
     @abstractmethod
     def dots(self) -> str: ...
     @abstractmethod
@@ -120,7 +129,7 @@ class Printer(ABC):
     # ------------------------------------------------------------ structure
 
     def __call__(self, e: Expr) -> str:
-        return self.write(e, 0)
+        return self.knowing(e).write(e, 0)
 
     def write(self, e: Expr, around: int, last: bool = True) -> str:
         """`e` inside something that binds with strength `around`; `last` says that nothing follows it."""
@@ -132,9 +141,14 @@ class Printer(ABC):
 
     def runs_on(self, e: Expr) -> bool:
         """Whether it reaches as far to the right as it can, so that what follows needs it in brackets."""
-        if isinstance(e, Sum) and e.axis.kind == "node" and self.system.size(e.axis) == 1:
+        if isinstance(e, Sum | Max | Prod):
+            if e.axis.kind == "node" and self.system.size(e.axis) == 1:
+                return self.runs_on(e.body)
+            found = gathered(e)
+            return found is None or self.runs_on(found[1])
+        if isinstance(e, Guarded):
             return self.runs_on(e.body)
-        return isinstance(e, Sum) or (isinstance(e, D) and isinstance(e.body, Sum | D))
+        return isinstance(e, D) and isinstance(e.body, Sum | Max | Prod | D)
 
     def layout(self, e: Expr) -> tuple[str, int]:
         match e:
@@ -146,7 +160,7 @@ class Printer(ABC):
             case Dots():
                 return self.dots(), ADD
             case Param(name):
-                return self.letter("\\" + name if name in ("eta", "pi") else name), ATOM
+                return self.param(name), ATOM
             case Size(axis):
                 return self.size(axis), ATOM
             case Ref():
@@ -155,6 +169,9 @@ class Printer(ABC):
                 return self.sum_of(terms), ADD
             case Mul():
                 return self.product(e)
+            case Div(top, bottom) if self.signed(top):
+                # The sign stands before the fraction.
+                return self.minus() + self.write(Div(negated(top), bottom), MUL), MUL
             case Div(top, bottom):
                 if self.linear:
                     return self.fraction(self.write(top, MUL, last=False), self.write(bottom, POW)), MUL
@@ -165,34 +182,47 @@ class Printer(ABC):
                 ), POW
             case Call():
                 return self.call(e)
-            case Sum(index, axis, body) if axis.kind == "node" and self.system.size(axis) == 1:
+            case Sum(_, axis, body) | Max(_, axis, body) | Prod(_, axis, body) if (
+                axis.kind == "node" and self.system.size(axis) == 1
+            ):
                 # One node: its index is left out everywhere, and so is the sum over it.
                 return self.layout(body)
-            case Sum(index, axis, body):
-                low, high = self.limits(axis, e.guard, index)
-                letter = self.notation.sample if axis.kind == "sample" and index == "i" else index
-                return self.sigma(self.letter(letter), low, high, self.write(body, MUL)), MUL
+            case Sum() | Max() | Prod():
+                return self.binder(e)
+            case Winner(of, i):
+                return self.winner(of, i), ATOM
+            case Guarded(body, guard):
+                if not guard or self.is_padded(e):
+                    return self.layout(body)
+                if body == ONE:
+                    return self.indicator(self.constraints(guard)), ATOM
+                return self.times([(self.bracketed(self.constraints(guard)), False), (self.write(body, MUL), False)]), MUL  # fmt: skip
+            case Position(i):
+                number = self.counted(i, 0)
+                return self.affine(number), ATOM if number.name or (not number.terms and number.const >= 0) else ADD
             case WrittenOut():
                 return self.written_out(e), ADD
             case Vec(index, axis, body):
                 if isinstance(body, Ref) and body.indices and body.indices[-1] == affine(index):
                     return self.ref(Ref(body.family, body.indices[:-1])), ATOM
                 low, high = self.limits(axis)
-                return self.array(self.letter(index), low, high, self.write(body, 0)), ATOM
+                return self.array(self.glyph(index), low, high, self.within(e).write(body, 0)), ATOM
             case Partial(top, bottom, direct):
                 return self.partial(top, bottom, direct)
             case D(body, variable):
                 tight = POW if isinstance(body, WrittenOut | Mul) or self.signed(body) else MUL
                 return self.operator(self.ref(variable), self.write(body, tight)), MUL
             case Delta(left, right, axis):
-                inner = self.positions((left, right))
+                inner = self.positions([(left, axis), (right, axis)])
                 return self.indexed(self.letter(r"\delta"), inner, ""), ATOM
+            case Where(Compare() as c, then, other) if (then, other) == (ONE, ZERO) and is_place(c):
+                return self.indicator(self.comparison(c)), ATOM
             case Where(condition, then, other):
                 return self.where(
                     self.write(condition, 0), self.write(then, 0), self.write(other, 0)
                 ), ATOM if not self.linear else ADD
-            case Compare(op, left, right):
-                return f"{self.write(left, 0)} {self.compare(op)} {self.write(right, 0)}", 0
+            case Compare():
+                return self.comparison(e), 0
             case Summand(of, index, _):
                 return self.indexed(self.ref(of), self.position(index), ""), ATOM
             case Depends(quantity, on):
@@ -203,78 +233,84 @@ class Printer(ABC):
 
     linear = False
 
-    def ref(self, r: Ref) -> str:
-        """A quantity with its layer and nodes; an index on an axis of one node is left out, as lessons do."""
-        family = self.system.family(r.family)
-        layers: list[Affine] = []
-        nodes: list[Affine] = []
-        if r.family == (self.system.mean or ("", ""))[1]:
-            return self.sample_cost(r)
-        for n, i in enumerate(r.indices):
-            axis = family.axes[n]
-            if axis.kind == "recursion":
-                layers.append(i)
-            elif len(r.indices) != len(family.axes) or self.system.size(self.system.axes(r)[n]) != 1:
-                nodes.append(i)
-        letter = self.letter(self.notation.letters.get(r.family, r.family))
-        return self.indexed(letter, self.positions(tuple(nodes)), self.layer(layers))
+    def param(self, name: str) -> str:
+        """A scalar, or the letter of an index in a text."""
+        return self.data[name] if name in self.data else self.glyph(name)
 
-    def sample_cost(self, r: Ref) -> str:
-        letter = self.notation.letters.get(r.family, r.family).split("_")[0]
-        (i,) = r.indices
-        name = self.notation.sample if i.name == "i" else str(i)
-        return self.indexed(self.letter(letter), self.letter(name), "")
+    # ------------------------------------------------------------ heads over an index
 
-    def layer(self, layers: list[Affine]) -> str:
-        inner = ",".join(self.affine(i) for i in layers)
-        return f"({inner})" if inner and self.notation.brackets else inner
+    def binder(self, e: Sum | Max | Prod) -> tuple[str, int]:
+        found = gathered(e)
+        if found is not None:
+            datum, rest = found
+            return replace(self, data={**self.data, e.index: self.ref(datum)}).layout(rest)
+        inner = self.within(e)
+        sample = e.axis.kind == "sample" and e.index == "i"
+        index = self.letter(self.notation.sample) if sample else self.glyph(e.index)
+        under, over, needed = self.under(e, index)
+        body = inner.write(e.body, MUL)
+        return self.big(SIGNS[type(e)], index, under, over, body, needed), MUL
 
-    def positions(self, indices: tuple[Affine, ...]) -> str:
-        """Node indices side by side, with commas where two numbers of several digits would run together."""
-        texts = [self.position(i) for i in indices]
-        return ("," if any(len(t) > 1 for t in texts) and len(texts) > 1 else "").join(texts)
+    def under(self, e: Sum | Max | Prod, index: str) -> tuple[list[str], str, bool]:
+        """What stands under a sign and over it, and whether the range is more than the axis."""
+        low, high, rest, moved = self.extent(e)
+        conditions = self.within(e).conditions(rest)
+        if isinstance(e, Max) and low:
+            # A maximum has no upper limit: its range stands below as one condition.
+            first = f"{low} {self.compare('<=')} {index} "
+            below = high.removesuffix("-1")
+            first += f"{self.compare('<')} {below}" if below != high else f"{self.compare('<=')} {high}"
+            return [first, *conditions], "", moved or bool(rest)
+        if rest and not moved:
+            known = any(c.split(" ")[0] == index or f" {index} " in c for c in conditions)
+            return [*([] if known else [index]), *conditions], "", True
+        return [f"{index}={low}" if low else index, *conditions], high, moved or bool(rest)
 
-    def position(self, i: Affine) -> str:
-        return self.affine(i + self.notation.first if i.value is not None else i)
+    def winner(self, of: Max, at: Affine) -> str:
+        if of.index in at.names | names(of):
+            of = with_index(of, of.index + "'")
+        index = self.glyph(of.index)
+        under = [index, *self.within(of).conditions(of.guard)]
+        return self.largest_at(self.position(at, of.axis), index, under, self.within(of).write(of.body, MUL))
 
-    def affine(self, a: Affine) -> str:
-        return str(a)
+    def comparison(self, c: Compare) -> str:
+        """A condition; places are compared in the notation's own counting, and so is data whose values are places."""
+        op = self.compare(c.op)
+        axis = next((a for p in (c.left, c.right) if (a := self.places_of(p)) is not None), None)
+        if not is_place(c):
+            return f"{self.write(c.left, 0)} {op} {self.write(c.right, 0)}"
 
-    def size(self, axis: Axis) -> str:
-        """The number of positions of an axis."""
-        if axis.kind == "sample":
-            return self.letter(self.notation.samples)
-        known = self.system.size(axis)
-        if known is not None:
-            return str(known)
-        if axis.at is None:
-            return self.letter(axis.label)
-        if self.notation.width == "n" and set(self.system.widths) == {None}:
-            return self.letter("n")
-        return self.indexed(self.letter("n"), self.affine(axis.at), "")
+        def side(p: Expr) -> str:
+            if isinstance(p, Position):
+                return self.position(p.at, axis)
+            if isinstance(p, Num) and p.value.denominator == 1:
+                return self.position(affine(p.value.numerator), axis)
+            return self.write(p, 0)
 
-    def limits(self, axis: Axis, guard: Guard = (), index: str = "") -> tuple[str, str]:
-        if axis.kind == "recursion":
-            low = next((c.expr * -1 + affine(index) for c in guard if dict(c.expr.terms).get(index) == 1), axis.first)
-            uppers = (c.expr + affine(index) for c in guard if dict(c.expr.terms).get(index) == -1)
-            return self.affine(low), self.affine(next(uppers, axis.last or affine("L")))
-        if self.notation.width == "none" and self.system.size(axis) is None:
-            return "", ""
-        first = self.notation.first
-        known = self.system.size(axis)
-        if known is not None:
-            return str(first), str(known - 1 + first)
-        high = self.size(axis)
-        return str(first), high if first else self.less_one(high)
+        return f"{side(c.left)} {op} {side(c.right)}"
 
-    def less_one(self, size: str) -> str:
-        return f"{size}-1"
+    def places_of(self, p: Expr) -> Axis | None:
+        """The axis on which the value of an expression is a place."""
+        if isinstance(p, Ref):
+            return self.system.family(p.family).over
+        if isinstance(p, Position):
+            found = (self.axes.get(n) or self.usual(n) for n in sorted(p.at.names))
+            return next((a for a in found if a is not None), None)
+        return None
 
     def sum_of(self, terms: tuple[Expr, ...]) -> str:
+        place = next((t for t in terms if isinstance(t, Position)), None)
+        number = next((t for t in terms if isinstance(t, Num) and t.value.denominator == 1), None)
+        if place is not None and number is not None:
+            # The place of k, counted from 0, and 1 is the k of a notation that counts from 1.
+            joined = Position(place.at + number.value.numerator)
+            terms = tuple(joined if t is place else t for t in terms if t is not number)
+            if len(terms) == 1:
+                return self.write(joined, 0)
         out = ""
         for n, t in enumerate(terms):
             tight = ADD if isinstance(t, WrittenOut) else MUL
-            text = self.write(t, tight, last=n == len(terms) - 1 or isinstance(t, Sum))
+            text = self.write(t, tight, last=n == len(terms) - 1 or self.ends_in_sum(t))
             minus = self.minus()
             if n == 0:
                 out = text
@@ -283,6 +319,10 @@ class Printer(ABC):
             else:
                 out += f" + {text}"
         return out
+
+    def ends_in_sum(self, e: Expr) -> bool:
+        """Whether a sum sign at its end reaches no further than the next plus."""
+        return isinstance(self.ordered(e)[-1][0] if isinstance(e, Mul) and e.factors else e, Sum | Max | Prod)
 
     def ordered(self, e: Mul) -> list[tuple[Expr, Role | None]]:
         """The factors in the notation's order where they stand along a chain rule."""
@@ -323,21 +363,26 @@ class Printer(ABC):
                 return v < 0
             case Mul():
                 return self.signed(self.ordered(e)[0][0])
+            case Div(top):
+                return self.signed(top)
         return False
 
     def call(self, e: Call) -> tuple[str, int]:
         f = self.system.function(e.function)
-        argument = self.write(e.arguments[0], 0)
+        argument = ", ".join(self.write(a, 0) for a in e.arguments)
         if e.function == "abs" and e.order == 0:
             return self.absolute(argument), ATOM
         if e.function == "sqrt" and e.order == 0:
             return self.root(argument), ATOM
-        if e.function == "exp" and e.order == 0 and not self.linear:
+        name = self.notation.names.get(e.function, "")
+        tall = any(isinstance(p, Sum | Max | Prod) for _, p in walk(e.arguments[0]))
+        if e.function == "exp" and e.order == 0 and not (self.linear or tall or name):
             return self.power("e", argument), POW
-        name = self.notation.letters.get(e.function, e.function) if f is None else ""
         if f is None and any(isinstance(a, Vec) for a in e.arguments):
             # A generic cost has the letter of the cost that it defines.
-            name = self.notation.letters.get(self.system.cost, self.system.cost).partition("_")[0]
+            name = self.family_latex(self.system.cost).partition("_")[0]
+        elif f is None:
+            name = name or self.notation.letters.get(e.function) or latex_name(e.function)
         letter = self.letter(name) if name else self.function_name(f.latex, f.text)  # type: ignore[union-attr]
         layer = self.layer([e.at]) if e.at is not None else ""
         return self.apply(self.indexed(letter, "", layer, e.order), argument), ATOM
@@ -347,7 +392,12 @@ class Printer(ABC):
 
     def written_out(self, e: WrittenOut) -> str:
         out = ""
+        lower = self.ends(e.sum)[0]
         for i in e.shown:
+            if lower is not None and i is not None and i.value is not None:
+                if i.value:
+                    continue
+                i = lower  # the first term is that at which the guard lets the sum begin
             if i is None:
                 piece = self.dots()
             elif i == LAST:
@@ -364,9 +414,14 @@ class Printer(ABC):
         return out
 
     def at_last(self, e: WrittenOut) -> str:
-        size = self.letter("n") if self.notation.width == "none" else self.size(e.sum.axis)
-        last = affine(size) - (0 if self.notation.first else 1)
-        return self.write(e.term(last), MUL, last=False)
+        axis = e.sum.axis
+        upper = self.ends(e.sum)[1]
+        if upper is not None:
+            return self.write(e.term(upper), MUL, last=False)
+        if axis.at is None:
+            return self.write(e.term(affine(axis.label) - 1), MUL, last=False)
+        size = self.letter("n") if self.notation.width == "none" else self.size(axis)
+        return self.write(e.term(affine(size) - 1 + self.first(axis)), MUL, last=False)
 
     def partial(self, top: Ref, bottom: Expr, direct: bool) -> tuple[str, int]:
         if (
@@ -375,10 +430,7 @@ class Printer(ABC):
             and bottom.family in self.notation.gradients
             and not direct
         ):
-            named = self.notation.gradients[bottom.family]
-            plain = self.ref(bottom)
-            own = self.letter(self.notation.letters.get(bottom.family, bottom.family))
-            return self.letter(named) + plain[len(own) :], ATOM
+            return self.ref(bottom, self.letter(self.notation.gradients[bottom.family])), ATOM
         text = self.derivative(self.ref(top), self.write(bottom, 0))
         if direct and isinstance(bottom, Ref) and self.is_held(top, bottom):
             return self.holding(text, self.held_quantities(top, bottom)), ATOM
@@ -401,29 +453,70 @@ class Printer(ABC):
         ]
         return ", ".join(dict.fromkeys(map(self.ref, others)))
 
-    @cached_property
-    def _held(self) -> dict[tuple[Ref, Ref], bool]:
-        return {}
-
     def is_held(self, top: Ref, bottom: Ref) -> bool:
         key = (top, bottom)
-        if key not in self._held:
-            self._held[key] = held(self.system, top, bottom)
-        return self._held[key]
+        if key not in self.memo:
+            self.memo[key] = held(self.system, top, bottom)
+        return self.memo[key]
 
-    def constraint(self, c: Constraint) -> str:
-        """A condition on layers as a person writes it: l = L, l < L."""
-        positive = [(n, k) for n, k in c.expr.terms if k > 0]
-        negative = [(n, -k) for n, k in c.expr.terms if k < 0]
-        left, right = Affine(tuple(positive)), Affine(tuple(negative))
-        const = c.expr.const
-        if c.equal:
-            a, b = (right, left + const) if negative else (left, affine(-const))
-            if a.names <= self.system.constants and b.names - self.system.constants:
-                a, b = b, a
-            return f"{self.affine(a)} = {self.affine(b)}"
-        if not negative:
-            return f"{self.affine(left)} {self.compare('>=')} {self.affine(affine(-const))}"
-        if const < 0:
-            return f"{self.affine(right)} {self.compare('<')} {self.affine(left + (const + 1))}"
-        return f"{self.affine(right)} {self.compare('<=')} {self.affine(left + const)}"
+
+def negated(e: Expr) -> Expr:
+    """What stands behind the minus sign with which an expression begins."""
+    if isinstance(e, Num):
+        return Num(-e.value)
+    if isinstance(e, Mul) and not e.roles and isinstance(e.factors[0], Num):
+        first, *rest = e.factors
+        rest = [negated(first), *rest] if first != -ONE else rest
+        return Mul(tuple(rest)) if len(rest) > 1 else rest[0]
+    return -e
+
+
+def is_place(c: Compare) -> bool:
+    """Whether a condition is about the place of an index."""
+    return isinstance(c.left, Position) or isinstance(c.right, Position)
+
+
+def gathered(e: Sum | Max | Prod) -> tuple[Ref, Expr] | None:
+    """The datum and the rest, where a sum picks the one term at which its index is the datum: sum_v [x_t = v] W_vc.
+
+    Only where the index stands alone in the rest, so that W_{x_t c} can be written for it.
+    """
+    if not isinstance(e, Sum) or e.guard:
+        return None
+    factors = e.body.factors if isinstance(e.body, Mul) else (e.body,)
+    roles = e.body.roles if isinstance(e.body, Mul) else ()
+    for n, f in enumerate(factors):
+        datum = _picks(f, e.index)
+        if datum is None or len(factors) == 1:
+            continue
+        others = factors[:n] + factors[n + 1 :]
+        rest = Mul(others, roles[:n] + roles[n + 1 :]) if len(others) > 1 else others[0]
+        return (datum, rest) if e.index in names(rest) and _alone(rest, e.index) else None
+    return None
+
+
+def _picks(f: Expr, index: str) -> Ref | None:
+    if not isinstance(f, Where) or (f.then, f.other) != (ONE, ZERO) or not isinstance(f.condition, Compare):
+        return None
+    sides = (f.condition.left, f.condition.right)
+    place = Position(affine(index))
+    if f.condition.op != "==" or place not in sides:
+        return None
+    (datum,) = [s for s in sides if s != place] or (None,)
+    return datum if isinstance(datum, Ref) and index not in names(datum) else None
+
+
+def _alone(e: Expr, index: str) -> bool:
+    """Whether an index occurs as an index of quantities alone, by itself."""
+    for _, p in walk(e):
+        if isinstance(p, Ref):
+            if any(index in i.names and i.name != index for i in p.indices):
+                return False
+        elif index in names(_head(p)):
+            return False
+    return True
+
+
+def _head(e: Expr) -> Expr:
+    """A head without its parts, for what it says of indices itself."""
+    return e.rebuild(tuple(ZERO for _ in e.parts)) if e.parts and not isinstance(e, Winner | WrittenOut) else e

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -11,10 +13,55 @@ from symbackprop.symbols import Role
 
 SUPERSCRIPT = dict(zip("0123456789+-−=()abcdefghijklmnoprstuvwxyzABDEGHIJKLMNOPRTUVW,",
                        "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁼⁽⁾ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻᴬᴮᴰᴱᴳᴴᴵᴶᴷᴸᴹᴺᴼᴾᴿᵀᵁⱽᵂ˒", strict=True))  # fmt: skip
-SUBSCRIPT = dict(zip("0123456789+-−=()aehijklmnoprstuvx,", "₀₁₂₃₄₅₆₇₈₉₊₋₋₌₍₎ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ‚", strict=True))
-LETTERS = {r"\sigma": "σ", r"\delta": "δ", r"\eta": "η", r"\pi": "π", r"\overline{C}": "C̄", r"\phi": "φ"}
-ASCII = {r"\sigma": "sigma", r"\delta": "delta", r"\eta": "eta", r"\pi": "pi", r"\overline{C}": "Cbar", r"\phi": "phi"}
+SUBSCRIPT = dict(zip("0123456789+-−=()aehijklmnoprstuvx,", "₀₁₂₃₄₅₆₇₈₉₊₋₋₌₍₎ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ‚", strict=True)) | {
+    "′": "′"
+}
+ACCENTS = {"hat": "\u0302", "tilde": "\u0303", "bar": "\u0304", "overline": "\u0304", "dot": "\u0307", "ddot": "\u0308", "check": "\u030c", "breve": "\u0306", "vec": "\u20d7"}  # fmt: skip
+ALPHABETS = {"mathbf": "MATHEMATICAL BOLD", "boldsymbol": "MATHEMATICAL BOLD", "mathcal": "MATHEMATICAL SCRIPT"}
+SPELLED = {"lambda": "lamda", "varepsilon": "epsilon", "varphi": "phi", "ell": ""}
+SIGNS = {"sum": "Σ", "prod": "Π", "max": "max"}
 COMPARE = {"<": "<", "<=": "≤", ">": ">", ">=": "≥", "==": "=", "!=": "≠"}
+
+
+COMMAND = re.compile(r"\\([a-zA-Z]+)\s*(?:\{((?:[^{}]|\{[^{}]*\})*)\}|([a-zA-Z])?)")
+
+
+def greek(name: str) -> str:
+    size = "SMALL" if name[0].islower() else "CAPITAL"
+    try:
+        return unicodedata.lookup(f"GREEK {size} LETTER {SPELLED.get(name, name).upper()}")
+    except KeyError:
+        return "ℓ" if name == "ell" else name
+
+
+def plain(latex: str) -> str:
+    r"""A letter with its accent and style in Unicode: ŷ for \hat{y}, μ for \mu, 𝐡 for \mathbf{h}."""
+
+    def one(m: re.Match[str]) -> str:
+        name, inner = m[1], m[2] if m[2] is not None else m[3] or ""
+        if name in ACCENTS:
+            inner = plain(inner)
+            return unicodedata.normalize("NFC", inner[:1] + ACCENTS[name]) + inner[1:]
+        if name in ALPHABETS and len(inner) == 1 and inner.isalpha():
+            size = "SMALL" if inner.islower() else "CAPITAL"
+            return unicodedata.lookup(f"{ALPHABETS[name]} {size} {inner.upper()}")
+        if m[2] is not None:
+            return plain(inner)
+        return greek(name) + inner
+
+    return COMMAND.sub(one, latex)
+
+
+def spelled(latex: str) -> str:
+    """The same in ASCII, as a goal may be typed: yhat, mu, h."""
+
+    def one(m: re.Match[str]) -> str:
+        name, inner = m[1], m[2] if m[2] is not None else m[3] or ""
+        if name in ACCENTS:
+            return spelled(inner) + ("bar" if name == "overline" else name)
+        return spelled(inner) if m[2] is not None else name + (" " + inner if inner else "")
+
+    return COMMAND.sub(one, latex)
 
 
 @dataclass(frozen=True)
@@ -26,13 +73,14 @@ class Text(Printer):
     def number(self, value: Fraction) -> str:
         return (short_decimal(value) or str(value)).replace("-", self.minus())
 
-    def letter(self, latex: str) -> str:
-        if latex in LETTERS:
-            return LETTERS[latex]
-        head, _, sub = latex.partition("_")
-        return self.indexed(head, sub, "") if sub else latex
+    def single(self, text: str) -> bool:
+        return len([c for c in text if c not in "'′" and not unicodedata.combining(c)]) == 1
 
-    def indexed(self, letter: str, sub: str, sup: str, primes: int = 0) -> str:
+    def letter(self, latex: str) -> str:
+        head, _, sub = plain(latex).replace("'", "′").partition("_")
+        return self.indexed(head, sub.strip("{}"), "") if sub else head
+
+    def indexed(self, letter: str, sub: str, sup: str, primes: int = 0, upper_first: bool | None = None) -> str:
         return letter + "′" * primes + self.small(sub, SUBSCRIPT, "_") + self.small(sup, SUPERSCRIPT, "^")
 
     def small(self, text: str, table: dict[str, str], sign: str) -> str:
@@ -67,11 +115,26 @@ class Text(Printer):
     def minus(self) -> str:
         return "−"
 
-    def sigma(self, index: str, low: str, high: str, body: str) -> str:
-        lower = f"{index}={low}" if low else index
-        if not all(c in SUBSCRIPT for c in lower) or not all(c in SUPERSCRIPT for c in high):
-            return f"Σ{self.small(index, SUBSCRIPT, '_')} {body}"
-        return f"Σ{self.small(lower, SUBSCRIPT, '_')}{self.small(high, SUPERSCRIPT, '^')} {body}"
+    def big(self, sign: str, index: str, under: Sequence[str], over: str, body: str, needed: bool = False) -> str:
+        lower = ", ".join(under)
+        if all(c in SUBSCRIPT for c in lower) and all(c in SUPERSCRIPT for c in over):
+            return f"{SIGNS[sign]}{self.small(lower, SUBSCRIPT, '_')}{self.small(over, SUPERSCRIPT, '^')} {body}"
+        if not needed:
+            return f"{SIGNS[sign]}{self.small(index, SUBSCRIPT, '_')} {body}"
+        return f"{SIGNS[sign]}_{{{lower}{'..' + over if over else ''}}} {body}"
+
+    def largest_at(self, at: str, index: str, under: Sequence[str], body: str) -> str:
+        return self.indicator(f"{at} = argmax{self.small(index, SUBSCRIPT, '_')} {body}")
+
+    def bracketed(self, condition: str) -> str:
+        return f"[{condition}]"
+
+    def indicator(self, condition: str) -> str:
+        return f"[{condition}]"
+
+    def floor(self, top: str, bottom: str) -> str:
+        top = self.bracket(top) if re.search(r"[+-]", top) else top
+        return f"⌊{top}/{bottom}⌋"
 
     def power(self, base: str, exponent: str) -> str:
         if "^" in base or base[-1:] in SUPERSCRIPT.values():
@@ -117,9 +180,9 @@ class Ascii(Text):
     """The same in ASCII, for terminals and pipes that cannot show Unicode; it reads back as a goal does."""
 
     def letter(self, latex: str) -> str:
-        return ASCII.get(latex, latex)
+        return spelled(latex)
 
-    def indexed(self, letter: str, sub: str, sup: str, primes: int = 0) -> str:
+    def indexed(self, letter: str, sub: str, sup: str, primes: int = 0, upper_first: bool | None = None) -> str:
         return letter + "'" * primes + self.small(sub, {}, "_") + self.small(sup, {}, "^")
 
     def small(self, text: str, table: dict[str, str], sign: str) -> str:
@@ -140,8 +203,14 @@ class Ascii(Text):
     def minus(self) -> str:
         return "-"
 
-    def sigma(self, index: str, low: str, high: str, body: str) -> str:
-        return f"sum_{{{index}={low}}}^{{{high}}} {body}" if low else f"sum_{index} {body}"
+    def big(self, sign: str, index: str, under: Sequence[str], over: str, body: str, needed: bool = False) -> str:
+        lower = ", ".join(under)
+        if over:
+            return f"{sign}_{{{lower}}}^{{{over}}} {body}"
+        return f"{sign}_{lower} {body}" if len(lower) == 1 else f"{sign}_{{{lower}}} {body}"
+
+    def floor(self, top: str, bottom: str) -> str:
+        return "floor" + super().floor(top, bottom).replace("⌊", "(").replace("⌋", ")")
 
     def compare(self, op: str) -> str:
         return op

@@ -418,9 +418,18 @@ def match(pattern: Expr, e: Expr, formals: frozenset[str], found: dict[str, Affi
             if at1 is not None and at2 is not None and not index(at1, at2):
                 return False
             return all(match(p, q, formals, found, pairs) for p, q in zip(xs, ys, strict=True))
+        case (Mul(), Mul()) if len(pattern.factors) == len(e.factors) == 2 and pairs:
+            # The order of two factors under a sum is nobody's choice.
+            for qs in (e.factors, e.factors[::-1]):
+                trial = dict(found)
+                if all(match(p, q, formals, trial, pairs) for p, q in zip(pattern.factors, qs, strict=True)):
+                    found.update(trial)
+                    return True
+            return False
         case ((Mul() | Add() | Div() | Pow() | Where()), _):
-            ps, qs = pattern.parts, e.parts
-            return len(ps) == len(qs) and all(match(p, q, formals, found, pairs) for p, q in zip(ps, qs, strict=True))
+            return len(pattern.parts) == len(e.parts) and all(
+                match(p, q, formals, found, pairs) for p, q in zip(pattern.parts, e.parts, strict=True)
+            )
         case _:
             return pattern == e
 
@@ -429,12 +438,13 @@ def match(pattern: Expr, e: Expr, formals: frozenset[str], found: dict[str, Affi
 def recognise(e: Expr, context: Context) -> Expr | None:
     """The right side of a defining equation is replaced by the name on its left.
 
-    Only for functions and quotients: a sum that happens to equal some z_j is no news to a reader.
+    Only for functions and quotients: a sum that happens to equal some z_j is no news to a reader, unless he said
+    that he has it.
     """
-    if not isinstance(e, Call | Div):
+    if not isinstance(e, Call | Div) and not (context.given and isinstance(e, Sum)):
         return None
     for q in context.system.equations:
-        if not isinstance(q.rhs, Call | Div):
+        if not isinstance(q.rhs, Call | Div) and q.lhs.family not in context.given:
             continue
         formals = names(q.lhs)
         found: dict[str, Affine] = {}

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Protocol
 
 from symbackprop.indices import Guard
 from symbackprop.network import System
 from symbackprop.symbols import Expr
+
+
+@cache
+def letters_of(system: System) -> frozenset[str]:
+    """The names of sizes, strides and families."""
+    return system.constants | system.families.keys()
 
 
 @dataclass(frozen=True)
@@ -20,16 +27,23 @@ class Context:
         assume: Constraints on the free indices: the range of the goal and the case in hand.
         known: Results of earlier sections, by what they are results for.
         taken: Index names that stand on the left of the line, so that no sum may bind them.
+        given: Families that the reader has the values of, so that a sum which is one of them gets its name.
     """
 
     system: System
     assume: Guard = ()
     known: Mapping[Expr, Expr] = field(default_factory=dict)
     taken: frozenset[str] = frozenset()
+    given: frozenset[str] = frozenset()
 
     @property
     def constraints(self) -> Guard:
         return (*self.system.standing, *self.assume)
+
+    @property
+    def letters(self) -> frozenset[str]:
+        """Letters that mean something else in this network, so that a new index had better have another."""
+        return letters_of(self.system)
 
     def assuming(self, guard: Guard) -> Context:
         return replace(self, assume=(*self.assume, *guard))

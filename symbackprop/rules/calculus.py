@@ -136,7 +136,7 @@ def term_by_term(e: Expr, context: Context) -> Expr | None:
     s = e.body.sum if isinstance(e.body, WrittenOut) else e.body
     if not isinstance(s, Sum):
         return None
-    s = rename_bound(s, names(e.variable))
+    s = rename_bound(s, names(e.variable), context.letters)
     return Sum(s.index, s.axis, D(s.body, e.variable, e.total), s.guard)
 
 
@@ -149,7 +149,7 @@ def maximum(e: Expr, context: Context) -> Expr | None:
     """Where several positions attain the maximum there is no derivative; that of the first of them is taken."""
     if not isinstance(e, D) or not isinstance(e.body, Max):
         return None
-    m = rename_bound(e.body, names(e.variable))
+    m = rename_bound(e.body, names(e.variable), context.letters)
     term = Mul((Winner(e.body, affine(m.index)), D(m.body, e.variable, e.total)))
     return Sum(m.index, m.axis, term, m.guard)
 
@@ -163,7 +163,7 @@ def many_factors(e: Expr, context: Context) -> Expr | None:
     """The product without its k-th factor is that of the factors before and after: nothing is divided."""
     if not isinstance(e, D) or not isinstance(e.body, Prod):
         return None
-    m = rename_bound(e.body, names(e.variable))
+    m = rename_bound(e.body, names(e.variable), context.letters)
     k, other = affine(m.index), fresh("m", names(e.body) | names(e.variable) | bound(e.body) | {m.index})
     rest = with_index(m, other)
     before = Prod(other, m.axis, rest.body, (*rest.guard, at_least(k - 1, other)))

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from symbackprop.indices import Affine, Axis, Constraint, Guard, affine, at_least, equals, fresh, implies, satisfiable
 from symbackprop.network import Equation, System
-from symbackprop.rules.base import Context, rule
+from symbackprop.rules.base import Context, letters_of, rule
 from symbackprop.symbols import (
     ONE,
     Add,
@@ -151,7 +151,7 @@ def uses(system: System, u: Ref, assume: Guard, top: Ref) -> tuple[Use, ...]:
         if u.family not in families(e.rhs) or not (v == top.family or reaches(system, v, top.family)):
             continue
         taken = names(u) | names(top) | ({n for c in assume for n in c.expr.names} - system.constants)
-        e = _apart(e, system.family(v).axes, taken, system.constants | system.families.keys())
+        e = _apart(e, system.family(v).axes, taken, letters_of(system))
         solutions: dict[tuple[tuple[tuple[str, Affine], ...], Guard], list[Ref]] = {}
         for r, within in occurrences(e.rhs, u.family):
             mapping, conditions = solve(r, within, u, e, system)
@@ -338,7 +338,7 @@ def definition(e: Expr, context: Context) -> Expr | None:
     equation = context.system.defining(e.top, context.assume)
     if equation is None or opaque(equation.rhs):
         return None
-    return D(apart(equation.rhs, names(e.bottom) | names(e.top)), e.bottom)
+    return D(apart(equation.rhs, names(e.bottom) | names(e.top), context.letters), e.bottom)
 
 
 @rule(
@@ -353,7 +353,7 @@ def definition_total(e: Expr, context: Context) -> Expr | None:
     equation = context.system.defining(e.top, context.assume)
     if equation is None or opaque(equation.rhs):
         return None
-    return D(apart(equation.rhs, names(e.bottom) | names(e.top)), e.bottom, total=True)
+    return D(apart(equation.rhs, names(e.bottom) | names(e.top), context.letters), e.bottom, total=True)
 
 
 def opaque(e: Expr) -> bool:
@@ -361,11 +361,11 @@ def opaque(e: Expr) -> bool:
     return any(isinstance(p, Call) and any(isinstance(a, Vec) for a in p.arguments) for _, p in walk(e))
 
 
-def apart(e: Expr, taken: frozenset[str]) -> Expr:
-    """Every summed index of `e` that is in `taken` renamed."""
+def apart(e: Expr, taken: frozenset[str], avoid: frozenset[str] = frozenset()) -> Expr:
+    """Every summed index of `e` that is in `taken` renamed, to a letter that is not in `avoid` either."""
     if isinstance(e, Binder) and e.index in taken:
-        e = with_index(e, fresh("p", taken | names(e.body) | guard_names(guard_of(e)) | bound(e.body)))
-    parts = tuple(apart(p, taken) for p in e.parts)
+        e = with_index(e, fresh("p", taken | avoid | names(e.body) | guard_names(guard_of(e)) | bound(e.body)))
+    parts = tuple(apart(p, taken, avoid) for p in e.parts)
     return e.rebuild(parts) if parts != e.parts else e
 
 
@@ -383,7 +383,8 @@ def use_known(e: Expr, context: Context) -> Expr | None:
         mapping = match_partial(subject, e, context.system)
         if mapping is not None:
             # Rename to fresh letters first, so that a simultaneous exchange (j to k, k to j) cannot capture.
-            return substitute(apart(result, frozenset().union(*(a.names for a in mapping.values()))), mapping)
+            letters = frozenset().union(*(a.names for a in mapping.values()))
+            return substitute(apart(result, letters, context.letters), mapping)
     return None
 
 

@@ -29,7 +29,9 @@ from symbackprop.symbols import (
     WrittenOut,
     at,
     bound,
+    guard_names,
     names,
+    rename_bound,
     replace_at,
     same,
     substitute,
@@ -310,6 +312,36 @@ def pull_out(e: Expr, context: Context) -> Expr | None:
     return None
 
 
+@rule("take into the sum", statement=r"c \sum_j f_j = \sum_j c f_j", source="linearity of finite sums")
+def take_in(e: Expr, context: Context) -> Expr | None:
+    """The factors beside a sum go under it, the summed index renamed if one of them has it."""
+    if not isinstance(e, Mul):
+        return None
+    for n, f in enumerate(e.factors):
+        if isinstance(f, Sum):
+            beside = (*e.factors[:n], *e.factors[n + 1 :])
+            f = rename_bound(f, frozenset().union(*map(names, beside)), context.letters)
+            return Sum(f.index, f.axis, product((*e.factors[:n], *flat(f.body), *e.factors[n + 1 :])), f.guard)
+    return None
+
+
+@rule(
+    "swap the sums",
+    statement=r"\sum_i \sum_j f_{ij} = \sum_j \sum_i f_{ij}",
+    source="the terms of a finite sum may be added in any order",
+)
+def swap_sums(e: Expr, context: Context) -> Expr | None:
+    """Where the range of neither index depends on the other."""
+    if not isinstance(e, Sum) or not isinstance(e.body, Sum):
+        return None
+    inner = e.body
+    if e.index in guard_names(inner.guard) | (inner.axis.at.names if inner.axis.at else frozenset()):
+        return None
+    if inner.index in guard_names(e.guard) | (e.axis.at.names if e.axis.at else frozenset()):
+        return None
+    return Sum(inner.index, inner.axis, Sum(e.index, e.axis, inner.body, e.guard), inner.guard)
+
+
 @rule(
     "deviations from the mean",
     statement=r"\mu = \frac1n \sum_j x_j \;\Rightarrow\; \sum_j (x_j - \mu) = 0",
@@ -383,5 +415,5 @@ def rename_summed(e: Expr, context: Context) -> Expr | None:
             continue
         outer = frozenset(q.index for n in range(len(path)) if isinstance(q := at(e, path[:n]), Binder))
         if p.index in free | outer:
-            return replace_at(e, path, with_index(p, fresh(p.index, free | outer | bound(e))))
+            return replace_at(e, path, with_index(p, fresh(p.index, free | outer | bound(e) | context.letters)))
     return None
