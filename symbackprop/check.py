@@ -270,6 +270,8 @@ def draw_samples(system: System, expressions: list[Expr], seed: int) -> list[Sam
             if depth <= 5 or ordered(system)
             else "integers modulo a prime"
         )
+        if not any(a.at is not None for a in all_axes(system)):
+            equal = distinct = ()
         for widths in (equal, distinct) if n == 0 and equal != distinct and depth <= 12 else (distinct,):
             out.append(Sample(depth, widths, seed, arithmetic, sizes=sample_sizes(system, least, seed + len(out))))
     if len(out) == 1:

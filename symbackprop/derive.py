@@ -20,6 +20,7 @@ from symbackprop.rules.algebra import count
 from symbackprop.rules.calculus import DERIVATIVE_RULES
 from symbackprop.rules.graph import apart, crosses, held, node_names, reaches, recursion_places, undecided, uses
 from symbackprop.symbols import (
+    Add,
     Assign,
     D,
     Delta,
@@ -582,6 +583,8 @@ class Deriver:
         if self.keep_names and isinstance(p, Partial) and isinstance(p.bottom, Ref) and p.bottom.family in self.named:
             return False
         outer = 1 if any(isinstance(q, Sum) for _, q in walk(chained)) else 0
+        if isinstance(chained, Add) and sum_depth(result):
+            return False  # beside other paths, a sum of its own keeps its name
         return outer + sum_depth(result) <= 1 and count(result) <= WRITTEN_OUT
 
     def assemble(

@@ -57,6 +57,8 @@ def _tidy(e: Expr) -> Expr:
                 return Div(top.top, bottom.top)
             if isinstance(top, Div) and not isinstance(bottom, Num | Size):
                 return Div(top.top, _tidy_product((top.bottom, bottom), ()))
+            if isinstance(bottom, Mul) and not bottom.roles and (powers := _powers(bottom.factors)) is not None:
+                return _tidy(Div(top, powers))
             if isinstance(top, Mul) and not top.roles and isinstance(bottom, Num) and bottom.value:
                 number = top.factors[0]
                 if isinstance(number, Num):
@@ -117,9 +119,35 @@ def _tidy_product(factors: tuple[Expr, ...], roles: tuple[Role, ...]) -> Expr:
     if inverses and (others or len(inverses) > 1):
         bottom = joined(f.bottom for f in inverses if isinstance(f, Div))
         rest = [f for f in rest if isinstance(f, Delta)] + [Div(joined(others), bottom)]
-    if number != 1:
+    lead = next(
+        (n for n, f in enumerate(rest) if isinstance(f, Div) and f.top == ONE and isinstance(f.bottom, Size)), None
+    )
+    if number not in (1, -1) and lead is not None and number.denominator == 1:
+        share = rest.pop(lead)
+        assert isinstance(share, Div)
+        rest.insert(0, Div(Num(number), share.bottom))
+    elif number != 1:
         rest.insert(0, Num(number))
     return rest[0] if len(rest) == 1 else Mul(tuple(rest))
+
+
+def _powers(factors: tuple[Expr, ...]) -> Expr | None:
+    """A product in which a quantity stands twice, with its power instead; None where none does."""
+    counts: dict[Expr, int] = {}
+    for f in factors:
+        base, n = f, 1
+        if (
+            isinstance(f, Pow)
+            and isinstance(f.exponent, Num)
+            and f.exponent.value.denominator == 1
+            and f.exponent.value > 0
+        ):
+            base, n = f.base, int(f.exponent.value)
+        counts[base] = counts.get(base, 0) + n
+    if len(counts) == len(factors):
+        return None
+    new = tuple(f if n == 1 else Pow(f, Num(Fraction(n))) for f, n in counts.items())
+    return new[0] if len(new) == 1 else Mul(new)
 
 
 def product(factors: tuple[Expr, ...]) -> Expr:

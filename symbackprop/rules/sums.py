@@ -348,10 +348,13 @@ def swap_sums(e: Expr, context: Context) -> Expr | None:
     source="the network's own equations",
 )
 def deviations(e: Expr, context: Context) -> Expr | None:
-    """Applies where the mean over the same axis is what the network defines as that quantity."""
-    if not isinstance(e, Sum) or e.guard or not isinstance(e.body, Add) or len(e.body.terms) != 2:
+    """Applies where the mean over the same axis is what the network defines as that quantity; factors may stand by."""
+    if not isinstance(e, Sum) or e.guard:
         return None
-    for x, other in (e.body.terms, e.body.terms[::-1]):
+    moving = [f for f in flat(e.body) if e.index in names(f)]
+    if len(moving) != 1 or not isinstance(moving[0], Add) or len(moving[0].terms) != 2:
+        return None
+    for x, other in (moving[0].terms, moving[0].terms[::-1]):
         if not isinstance(other, Mul) or other.factors[0] != Num(Fraction(-1)) or len(other.factors) != 2:
             continue
         mean = other.factors[1]
