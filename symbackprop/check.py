@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import pairwise, product
 
 from symbackprop.derivation import Record, Section, Step
-from symbackprop.indices import Affine, Axis, Constraint, Guard
+from symbackprop.indices import Affine, Axis, Constraint, Guard, at_least, satisfiable
 from symbackprop.network import System
 from symbackprop.oracle import CannotEvaluate, Number, Oracle, OutOfRange, Sample, transcendental
 from symbackprop.symbols import (
@@ -48,6 +48,7 @@ def check_record(record: Record, seed: int = 0) -> Check:
     """
     steps = list(record.contexts())
     samples = draw_samples(record.system, steps_expressions(record), seed)
+    samples += short_samples(record, samples)
     if not samples:
         return Check(
             "undecided", (), (), seed, "no arithmetic", reason="the node numbers or the depth are too large to sample"
@@ -279,6 +280,20 @@ def draw_samples(system: System, expressions: list[Expr], seed: int) -> list[Sam
         sizes = sample_sizes(system, least, seed + 1)
         out.append(Sample(out[0].layers, wider, seed + 1, out[0].arithmetic, sizes=sizes))
     return out
+
+
+def short_samples(record: Record, samples: list[Sample]) -> list[Sample]:
+    """Samples with few times, where a case speaks of these alone: t = 1 = T."""
+    lasts = {n for a in all_axes(record.system) if a.last is not None for n in a.last.names}
+    lasts -= record.system.layers.names
+    standing = (*record.system.standing, *(at_least(n, 3) for n in lasts))
+    if not samples or all(satisfiable((*standing, *s.assume)) for s in record.sections):
+        return []
+    return [
+        replace(s, sizes=tuple((n, length if n in lasts else v) for n, v in s.sizes))
+        for s in samples
+        for length in (1, 2)
+    ]
 
 
 def sample_sizes(system: System, least: int, seed: int) -> tuple[tuple[str, int], ...]:

@@ -8,7 +8,7 @@ of the inner product of its gradients with a direction.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from symbackprop.derive import Adjoint, adjoints
 from symbackprop.errors import GoalError
@@ -94,19 +94,50 @@ def along(system: System, families: Iterable[str]) -> System:
         f = system.families[name]
         if name + GRADIENT not in system.families:
             raise GoalError(f"{system.cost} does not depend on {name}, so there is no second derivative by it")
-        added[name + DIRECTION] = replace(f, name=name + DIRECTION, kind="input", meaning=f"direction in {name}")
+        # Of the kind of its family, so that it is given where that is.
+        added[name + DIRECTION] = replace(f, name=name + DIRECTION, meaning=f"direction in {name}")
         term: Expr = Mul((Ref(name + GRADIENT, f.pattern.indices), Ref(name + DIRECTION, f.pattern.indices)))
         for letter, axis in reversed(list(zip(f.indices, f.axes, strict=True))):
             term = Sum(letter, axis, term, tuple(c for c in f.guard if letter in c.expr.names))
         terms.append(term)
+    return _with_cost(system, terms[0] if len(terms) == 1 else Add(tuple(terms)), added)
+
+
+def along_output(system: System, output: Ref) -> System:
+    """The model whose cost is the inner product of dC/d(output) with a direction in the output.
+
+    Its gradient by the output is the Hessian of C by the output, times the direction: the middle factor of
+    Gauss and Newton's approximation.
+
+    Args:
+        system: A model with its gradients.
+        output: Such as a_j^(L); every index that is a letter is summed.
+    """
+    f = system.families[output.family]
+    axes = system.axes(output)
+    free = [(i.name, a) for i, a in zip(output.indices, axes, strict=True) if i.name not in (None, *system.constants)]
+    name = f.name + DIRECTION
+    letters, kept = tuple(n for n, _ in free if n), tuple(a for _, a in free)
+    direction = Family(name, letters, kept, "input", f"direction in {f.name}")
+    term: Expr = Mul((Ref(f.name + GRADIENT, output.indices), direction.pattern))
+    for letter, axis in reversed(free):
+        assert letter is not None
+        term = Sum(letter, axis, term)
+    return _with_cost(system, term, {name: direction})
+
+
+def _with_cost(system: System, value: Expr, added: dict[str, Family]) -> System:
+    """The model with another cost; the old one is a quantity like any other."""
     cost = next(n for n in ("D", "S", "slope") if n not in system.families)
-    added[cost] = Family(cost, (), (), "cost", "inner product of the gradient with a direction")
-    product = Equation(Ref(cost, ()), terms[0] if len(terms) == 1 else Add(tuple(terms)))
-    families_ = {n: replace(f, kind="derived") if n == system.cost else f for n, f in system.families.items()}
+    kept = {n: replace(f, kind="derived") if f.kind == "cost" else f for n, f in system.families.items()}
+    if system.mean is not None:
+        kept = {n: f for n, f in kept.items() if n not in system.mean}
+    own = Family(cost, (), (), "cost", "inner product of the gradient with a direction")
+    equations = tuple(e for e in system.equations if e.lhs.family in kept)
     return replace(
         system,
-        families={**families_, **added},
-        equations=(product, *system.equations),
+        families={**kept, **added, cost: own},
+        equations=(Equation(Ref(cost, ()), value), *equations),
         cost=cost,
         mean=None,
         spec="",
