@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from symbackprop.derivation import Record, Section, Step
     from symbackprop.network import System
     from symbackprop.render.document import Document
-    from symbackprop.symbols import Expr, Partial
+    from symbackprop.symbols import Expr, Partial, Ref
     from symbackprop.verdict import Check
 
 
@@ -118,16 +118,24 @@ class Network:
     """Equations, and the notation to write them in. Built by `dense` or `load`."""
 
     def __init__(self, system: System, notation: Notation, label: str = "") -> None:
-        self.system, self.notation, self.label = system, notation, label
+        self.stated, self.notation, self.label = system, notation, label
+
+    @cached_property
+    def system(self) -> System:
+        """The equations with a cost: a model that states none has the inner product of its outputs with a gradient
+        that comes from outside."""
+        from symbackprop.network import with_upstream
+
+        return with_upstream(self.stated)
 
     def __repr__(self) -> str:
         return f"Network({self.label})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Network) and (self.system, self.notation) == (other.system, other.notation)
+        return isinstance(other, Network) and (self.stated, self.notation) == (other.stated, other.notation)
 
     def __hash__(self) -> int:
-        return hash((self.system, self.notation.name))
+        return hash((self.stated, self.notation.name))
 
     def __getitem__(self, family: str) -> Any:
         """A family as a SymPy object: `net["w"][l, j, k]` prints as w_jk^(l).
@@ -150,25 +158,31 @@ class Network:
 
     # ------------------------------------------------------------ derivations
 
-    def derive(self, goal: Any = None) -> Derivation:
+    def derive(self, goal: Any = None, given: Sequence[str] = ()) -> Derivation:
         """Derive the gradient that a goal names.
 
         Args:
             goal: LaTeX, the short form (`w_jk^l`, `w_12^L`, `a_2^{L-1}`, `dC0/dw_jk^L`, `w_j^l` for the weight vector,
                 `dC/dw_jk^l` for the mean over samples, `x_k`, `delta_j^l`), or an element of a SymPy family of this network.
                 None: the textbook goal, the cost by a general weight.
+            given: Families whose values the reader has saved; the result is brought into their terms.
 
         Raises:
             GoalError: The goal cannot be read, or names what the network lacks.
         """
-        return Derivation(self, self.goal(goal))
+        return Derivation(self, self.goal(goal), given=self._families(given))
+
+    def _families(self, names: Sequence[str] | str) -> frozenset[str]:
+        found = frozenset((names,) if isinstance(names, str) else names)
+        for name in found:
+            self.system.family(name)
+        return found
 
     def goal(self, goal: Any) -> Partial:
         from symbackprop.symbols import Partial, Ref
 
         if goal is None:
-            first = self.system.parameters[0]
-            return Partial(Ref(self.system.cost, ()), self.system.family(first).pattern)
+            return Partial(Ref(self.system.cost, ()), self.system.family(self._first_goal()).pattern)
         if isinstance(goal, str):
             from symbackprop.read.goal import read_goal
 
@@ -180,6 +194,72 @@ class Network:
         if wrong is not None:
             raise GoalError(f"{goal}: {wrong}")
         return Partial(Ref(self.system.cost, ()), ref)
+
+    def _first_goal(self) -> str:
+        """The family of the textbook goal: the first parameter that the cost depends on, or else the first datum."""
+        from symbackprop.rules.graph import reaches
+
+        outside = set(self.system.upstream.values())
+        for kind in ("parameter", "input", "derived"):
+            for name, f in self.system.families.items():
+                if f.kind == kind and f.over is None and name not in outside:
+                    if reaches(self.system, name, self.system.cost):
+                        return name
+        raise GoalError("the cost of this model depends on nothing that it could be differentiated by")
+
+    # ------------------------------------------------------------ further derivatives
+
+    @cached_property
+    def with_gradients(self) -> Network:
+        """The model together with its backward pass, as a model: second derivatives are derivatives in it."""
+        from symbackprop.further import with_gradients
+
+        return Network(with_gradients(self.stated), self.notation, self.label)
+
+    def jacobian(self, of: Any, by: Any) -> Derivation:
+        """Derive the derivative of any quantity by any other, such as `jacobian("a_i^L", "x_k")`."""
+        from symbackprop.further import distinct
+        from symbackprop.symbols import Partial
+
+        above, below = self._quantity(of), self._quantity(by)
+        return Derivation(self, Partial(above, distinct(below, above, self.system)))
+
+    def hessian(self, first: Any = None, second: Any = None) -> Derivation:
+        """Derive a second derivative of the cost: by `first`, then by `second` (None: the same family again)."""
+        from symbackprop.further import distinct, gradient_of
+        from symbackprop.symbols import Partial
+
+        one = self._quantity(first)
+        other = one if second is None else self._quantity(second)
+        net = self.with_gradients
+        above = gradient_of(one, net.system)
+        return Derivation(net, Partial(above, distinct(other, above, net.system)))
+
+    def hessian_vector(self, wrt: Any = None) -> HessianVector:
+        """The Hessian of the cost times a direction in the parameters: derived, and as a function of arrays."""
+        return HessianVector(self, self._by(wrt))
+
+    def gauss_newton(self, of: Any, wrt: Any = None) -> GaussNewton:
+        """Gauss and Newton's approximation of the Hessian, times a direction: J^T H J v.
+
+        Args:
+            of: The output, such as `a_j^L`; J is its Jacobian, H the Hessian of the cost by it.
+        """
+        return GaussNewton(self, self._quantity(of), self._by(wrt))
+
+    def _quantity(self, goal: Any) -> Ref:
+        from symbackprop.symbols import Ref
+
+        below = self.goal(goal).bottom
+        if not isinstance(below, Ref):
+            raise GoalError("one entry is needed here; name all its indices")
+        return below
+
+    def _by(self, wrt: Any) -> tuple[str, ...]:
+        """The families to differentiate by: parameters, or the data where there are none."""
+        if wrt is not None:
+            return tuple(sorted(self._families(wrt)))
+        return self.system.parameters or (self._first_goal(),)
 
     def backward(self) -> BackwardPass:
         """The whole backward pass: its equations, as a loop in pseudocode, and as code."""
@@ -402,15 +482,17 @@ class Derivation(Recorded):
         result: The answer as an expression of this package; `to_sympy()` gives it as SymPy.
     """
 
-    def __init__(self, network: Network, goal: Partial, update: bool = False) -> None:
+    def __init__(
+        self, network: Network, goal: Partial, update: bool = False, given: frozenset[str] = frozenset()
+    ) -> None:
         super().__init__(network)
-        self.goal, self._update = goal, update
+        self.goal, self._update, self._given = goal, update, given
         self._record(network.notation)
 
     def _derive(self, named: frozenset[str]) -> Record:
         from symbackprop.derive import derive, with_update
 
-        record = derive(self.network.system, self.goal, named=named)
+        record = derive(self.network.system, self.goal, named=named, given=self._given)
         return with_update(record) if self._update else record
 
     @property
@@ -670,6 +752,103 @@ class SymbolTable(Rendered):
 
     def __repr__(self) -> str:
         return self.text()
+
+
+def directed(notation: Notation, families: Sequence[str]) -> Notation:
+    """The notation with a dotted letter for the direction in each family."""
+    from dataclasses import replace
+
+    from symbackprop.further import DIRECTION
+
+    letters, written = dict(notation.letters), dict(notation.written)
+    for name in families:
+        look = notation.written.get(name)
+        if look is not None:
+            written[name + DIRECTION] = replace(look, letter=rf"\dot{{{look.letter}}}")
+        else:
+            letters[name + DIRECTION] = rf"\dot{{{notation.letters.get(name, name)}}}"
+    return replace(notation, letters=letters, written=written)
+
+
+class HessianVector:
+    """The Hessian of a cost times a direction: the gradient of the inner product of the gradient with it.
+
+    Attributes:
+        network: The model whose cost that inner product is; `network.derive(goal)` derives any entry.
+    """
+
+    def __init__(self, network: Network, wrt: tuple[str, ...]) -> None:
+        from symbackprop.further import along
+
+        self.wrt = wrt
+        self.network = Network(
+            along(network.with_gradients.stated, wrt), directed(network.notation, wrt), network.label
+        )
+
+    def derive(self, goal: Any = None) -> Derivation:
+        """The derivation of one entry of the product."""
+        return self.network.derive(self.wrt[0] if goal is None else goal)
+
+    def function(self, **options: Any) -> HessianVectorFunction:
+        """Compile it; see `HessianVectorFunction`."""
+        return HessianVectorFunction(self.network.gradient(wrt=list(self.wrt), **options), self.wrt)
+
+
+class HessianVectorFunction:
+    """`f(arrays..., direction={"w": v})` gives {"w": H v}; the arrays are those of the gradient function."""
+
+    def __init__(self, gradient: Any, wrt: tuple[str, ...]) -> None:
+        self.gradient, self.wrt = gradient, wrt
+
+    def __call__(
+        self, params: Mapping[str, Any] | None = None, *data: Any, direction: Mapping[str, Any], **more: Any
+    ) -> Any:
+        from symbackprop.further import DIRECTION
+
+        missing = [w for w in self.wrt if w not in direction]
+        if missing:
+            raise GoalError(
+                f"direction lacks {', '.join(missing)}; give an array of the shape of each of {', '.join(self.wrt)}"
+            )
+        directions = {w + DIRECTION: direction[w] for w in self.wrt}
+        return self.gradient({**(params or {}), **directions}, *data, **more)
+
+    @property
+    def source(self) -> str:
+        return str(self.gradient.source)
+
+
+class GaussNewton:
+    """J^T H J v: the Jacobian of an output, the Hessian of the cost by it, and the Jacobian's transpose.
+
+    Attributes:
+        jacobian_vector: The model whose gradient by the gradient from outside is J v.
+        curvature: The model whose gradient by the output is H u.
+        transposed: The model whose gradient by the parameters is J^T u.
+    """
+
+    def __init__(self, network: Network, output: Ref, wrt: tuple[str, ...]) -> None:
+        from symbackprop.further import along, along_output, with_gradients
+        from symbackprop.network import with_upstream
+
+        self.output, self.wrt = output, wrt
+        alone = with_upstream(network.stated, [output])
+        self.transposed = Network(alone, network.notation, network.label)
+        self.jacobian_vector = Network(along(with_gradients(alone), wrt), network.notation, network.label)
+        self.curvature = Network(along_output(network.with_gradients.stated, output), network.notation, network.label)
+
+    def derivations(self) -> tuple[Derivation, Derivation, Derivation]:
+        """Of J v, of H u, and of J^T u, in the order in which they are applied."""
+        from symbackprop.symbols import Partial, Ref
+
+        bar = self.transposed.system.upstream[self.output.family]
+        goals = (
+            (self.jacobian_vector, self.jacobian_vector.system.families[bar].pattern),
+            (self.curvature, self.output),
+            (self.transposed, self.transposed.system.families[self.wrt[0]].pattern),
+        )
+        one, two, three = (Derivation(n, Partial(Ref(n.system.cost, ()), below)) for n, below in goals)
+        return one, two, three
 
 
 class BackwardPass(Recorded):

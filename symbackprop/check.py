@@ -283,15 +283,20 @@ def draw_samples(system: System, expressions: list[Expr], seed: int) -> list[Sam
 
 
 def short_samples(record: Record, samples: list[Sample]) -> list[Sample]:
-    """Samples with few times, where a case speaks of these alone: t = 1 = T."""
+    """Samples with few layers or times, where a case speaks of these alone: t = 1 = T."""
     lasts = {n for a in all_axes(record.system) if a.last is not None for n in a.last.names}
-    lasts -= record.system.layers.names
     standing = (*record.system.standing, *(at_least(n, 3) for n in lasts))
     if not samples or all(satisfiable((*standing, *s.assume)) for s in record.sections):
         return []
+    layered = bool(record.system.layers.names)
     return [
-        replace(s, sizes=tuple((n, length if n in lasts else v) for n, v in s.sizes))
-        for s in samples
+        replace(
+            s,
+            layers=length if layered else s.layers,
+            widths=s.widths[: length + 1] if layered else s.widths,
+            sizes=tuple((n, length if n in lasts else v) for n, v in s.sizes),
+        )
+        for s in samples[:2]
         for length in (1, 2)
     ]
 
@@ -372,10 +377,10 @@ def assignments(system: System, sample: Sample, section: Section, step: Step, se
     """
     free: set[str] = set()
     axes: dict[str, list[Axis]] = {}
-    for e in (step.before, step.after):
+    for e in (section.subject, step.before, step.after):
+        free |= names(entry(e))
         for name, found in node_axes(entry(e), system).items():
             axes.setdefault(name, []).extend(found)
-        free |= names(entry(e))
     free -= system.constants
     recursion = sorted(n for n in free if n not in axes)
     standing = {**dict.fromkeys(system.layers.names, sample.layers), **dict(sample.sizes)}
@@ -416,6 +421,10 @@ def node_axes(e: Expr, system: System) -> dict[str, list[Axis]]:
     """The axes on which every free node index stands: one letter may count nodes of several layers."""
     out: dict[str, list[Axis]] = {}
     inner = bound(e)
+
+    def outside(axis: Axis) -> bool:
+        return axis.at is None or not axis.at.names & inner
+
     for _, p in walk(e):
         refs: list[Expr] = [p.top, p.bottom] if isinstance(p, Partial) else [p]
         if isinstance(p, D):
@@ -425,10 +434,10 @@ def node_axes(e: Expr, system: System) -> dict[str, list[Axis]]:
         for r in refs:
             if isinstance(r, Ref):
                 for axis, i in zip(system.axes(r), r.indices, strict=True):
-                    if axis.kind != "recursion" and i.name is not None and i.name not in inner:
+                    if axis.kind != "recursion" and i.name is not None and i.name not in inner and outside(axis):
                         out.setdefault(i.name, []).append(axis)
             if isinstance(r, Delta) and r.axis.kind != "recursion":
                 for i in (r.left, r.right):
-                    if i.name is not None and i.name not in inner:
+                    if i.name is not None and i.name not in inner and outside(r.axis):
                         out.setdefault(i.name, []).append(r.axis)
     return out

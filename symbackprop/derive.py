@@ -357,6 +357,10 @@ class Deriver:
 
     def _gradient(self, subject: Partial, context: Context, kind: SectionKind, case: Guard) -> Expr:
         line = self.chain(subject, context)
+        if not line.steps and line.apply("nothing leads there", (), Detail.LECTURE):
+            self.sections.append(line.section(kind, case))
+            self.remember(subject, line.current, context)
+            return line.current
         if not line.steps:
             return subject
         if line.current == Partial(subject.top, subject.bottom, direct=True):
@@ -494,7 +498,11 @@ class Deriver:
             mapping[n] = Affine(((letter, 1),))
         out = substitute(p, mapping)
         assert isinstance(out, Partial) and isinstance(out.bottom, Ref)
-        if any(self.endless(out, n, axis) for n, axis in enumerate(family.axes)):
+        shifted = any(
+            axis.kind == "recursion" and i.name is None and i.names - self.system.constants
+            for axis, i in zip(family.axes, out.bottom.indices, strict=True)
+        )
+        if shifted or any(self.endless(out, n, axis) for n, axis in enumerate(family.axes)):
             out = replace(out, bottom=family.pattern)
         return out
 

@@ -12,9 +12,10 @@ from dataclasses import replace
 
 from symbackprop.derive import Adjoint, adjoints
 from symbackprop.errors import GoalError
-from symbackprop.indices import Constraint, affine, implies
+from symbackprop.indices import Constraint, affine, fresh, implies
 from symbackprop.network import Equation, System, with_upstream
-from symbackprop.symbols import Add, Expr, Family, Mul, Partial, Ref, Sum, substitute, transform
+from symbackprop.rules.base import letters_of
+from symbackprop.symbols import Add, Expr, Family, Mul, Partial, Ref, Sum, names, substitute, transform
 
 GRADIENT, DIRECTION = "_grad", "_dir"
 """Endings of the names of a gradient's family and of a direction's."""
@@ -39,7 +40,7 @@ def with_gradients(system: System) -> System:
         closed,
         families=families,
         equations=(*closed.equations, *equations),
-        gradients={**closed.gradients, **{n + GRADIENT: n for n in owners}},
+        gradients={**closed.gradients, **{n + GRADIENT: (closed.cost, n) for n in owners}},
         spec="",
     )
 
@@ -79,6 +80,29 @@ def _named(e: Expr, cost: str) -> Expr:
         return p
 
     return transform(e, name)
+
+
+def gradient_of(u: Ref, system: System) -> Ref:
+    """The quantity that is dC/du in a model with its gradients.
+
+    Raises:
+        GoalError: C does not depend on u.
+    """
+    name = u.family + GRADIENT
+    if name not in system.families:
+        raise GoalError(f"{system.cost} does not depend on {u.family}, so there is no second derivative by it")
+    return Ref(name, u.indices)
+
+
+def distinct(u: Ref, other: Ref, system: System) -> Ref:
+    """`u` with letters that `other` does not have."""
+    taken = set(names(other)) | names(u) | letters_of(system)
+    mapping = {}
+    for letter in sorted((names(u) & names(other)) - system.constants):
+        new = fresh("p", taken)
+        taken.add(new)
+        mapping[letter] = affine(new)
+    return Ref(u.family, tuple(i.substitute(mapping) for i in u.indices))
 
 
 def along(system: System, families: Iterable[str]) -> System:

@@ -91,7 +91,7 @@ class System:
         rules: Sizes that follow from others.
         integers: Names in index expressions that are no index and no size, such as a stride; they may be 0.
         upstream: Families that stand for the gradient that comes from outside, by the output they belong to.
-        gradients: Families that stand for the gradient of the first cost by another family, with that family's name.
+        gradients: Families that stand for the gradient of a cost by another family: the names of both.
     """
 
     families: Mapping[str, Family]
@@ -108,7 +108,7 @@ class System:
     rules: Mapping[str, SizeRule] = field(default_factory=dict)
     integers: tuple[str, ...] = ()
     upstream: Mapping[str, str] = field(default_factory=dict)
-    gradients: Mapping[str, str] = field(default_factory=dict)
+    gradients: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     constants: frozenset[str] = field(init=False, default=frozenset())
     """Every name that stands for one number throughout: sizes, last layers and times, strides."""
 

@@ -485,9 +485,13 @@ def induction(w: Writer, record: Record) -> None:
     base_case, step_case = record.sections[base].case, record.sections[step].case
     axis = next((a for a in record.system.family(_bottom(subject)).axes if a.kind == "recursion"), None)
     layers = record.system.mean is not None or axis is None or axis.last == record.system.layers
-    w.heading("Induction over the layers" if layers else "Induction, backwards from the last step")
+    # A base that names no last layer is the first one: the induction goes up.
+    rising = any(c.equal and not c.expr.names & record.system.constants for c in base_case)
+    backwards = "Induction, step by step" if rising else "Induction, backwards from the last step"
+    w.heading("Induction over the layers" if layers else backwards)
     every = "every node at" if record.system.mean else "every index at"
-    above = "the gradient of the layer above" if layers else "the gradient of the next step"
+    side = ("layer below" if rising else "layer above") if layers else ("step before" if rising else "next step")
+    above, way = f"the gradient of the {side}", "first one up" if rising else "last one down"
     each = "in every layer" if layers else "at every step"
     w.blocks.append(
         Prose(
@@ -500,7 +504,7 @@ def induction(w: Writer, record: Record) -> None:
                 subject,
                 " for ",
                 Range(step_case),
-                f". So both together give it {each}, from the last one down, whatever their number.",
+                f". So both together give it {each}, from the {way}, whatever their number.",
             )
         )
     )

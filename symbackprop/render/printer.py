@@ -211,7 +211,9 @@ class Printer(Scripts):
                 return self.partial(top, bottom, direct)
             case D(body, variable):
                 tight = POW if isinstance(body, WrittenOut | Mul) or self.signed(body) else MUL
-                return self.operator(self.ref(variable), self.write(body, tight)), MUL
+                by = self.ref(variable)
+                by = self.bracket(by) if variable.family in self.system.gradients else by
+                return self.operator(by, self.write(body, tight)), MUL
             case Delta(left, right, axis):
                 inner = self.positions([(left, axis), (right, axis)])
                 return self.indexed(self.letter(r"\delta"), inner, ""), ATOM
@@ -431,7 +433,12 @@ class Printer(Scripts):
             and not direct
         ):
             return self.ref(bottom, self.letter(self.notation.gradients[bottom.family])), ATOM
-        text = self.derivative(self.ref(top), self.write(bottom, 0))
+        below = self.write(bottom, 0)
+        if isinstance(bottom, Ref) and bottom.family in self.system.gradients:
+            below = self.bracket(below)
+        if top.family in self.system.gradients:
+            return self.operator(below, self.ref(top)), MUL
+        text = self.derivative(self.ref(top), below)
         if direct and isinstance(bottom, Ref) and self.is_held(top, bottom):
             return self.holding(text, self.held_quantities(top, bottom)), ATOM
         return text, ATOM if not self.linear else MUL + 1

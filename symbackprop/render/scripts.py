@@ -253,6 +253,9 @@ class Scripts(ABC):
         """A quantity with its indices; an index on an axis of one node is left out, as lessons do."""
         if r.family == (self.system.mean or ("", ""))[1]:
             return self.sample_cost(r)
+        if r.family in self.system.gradients:
+            cost, owner = self.system.gradients[r.family]
+            return self.derivative(self.ref(Ref(cost, ())), self.ref(Ref(owner, r.indices)))
         family = self.system.family(r.family)
         whole = len(r.indices) == len(family.axes)
         axes = self.system.axes(r) if whole else family.axes[: len(r.indices)]

@@ -11,6 +11,7 @@ from symbackprop.network import Equation, System
 from symbackprop.rules.base import Context, letters_of, rule
 from symbackprop.symbols import (
     ONE,
+    ZERO,
     Add,
     Binder,
     Call,
@@ -309,6 +310,20 @@ def chain_rule(e: Expr, context: Context) -> Expr | None:
             term = Sum(name, axis, term, inside)
         terms.append(Guarded(term, use.where) if use.where else term)
     return terms[0] if len(terms) == 1 else Add(tuple(terms))
+
+
+@rule(
+    "nothing leads there",
+    statement=r"C \text{ does not depend on } u \;\Rightarrow\; \frac{\partial C}{\partial u} = 0",
+    source="the network's own equations",
+)
+def no_path(e: Expr, context: Context) -> Expr | None:
+    """Where, in the whole range at hand, no equation that leads on to C uses u."""
+    if not isinstance(e, Partial) or e.direct or not isinstance(e.bottom, Ref) or e.top == e.bottom:
+        return None
+    if undecided(context, e.bottom, e.top) is not None or itself(e.bottom, e.top, context):
+        return None
+    return None if uses(context.system, e.bottom, context.assume, e.top) else ZERO
 
 
 def itself(u: Ref, top: Ref, context: Context) -> list[Expr]:
