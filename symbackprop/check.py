@@ -32,6 +32,9 @@ from symbackprop.verdict import Check, StepCheck
 MAX_WIDTH, MAX_DEPTH = 40, 64
 """The widest layer and the deepest network that are drawn as samples."""
 
+MANY_EQUATIONS = 12
+"""Samples of models with more equations are smaller."""
+
 POINTS = 2
 """Points at which each step is evaluated on each sample; one where the arithmetic is of intervals, which is slow."""
 
@@ -309,11 +312,12 @@ def sample_sizes(system: System, least: int, seed: int) -> tuple[tuple[str, int]
     free = sorted(system.constants - system.layers.names - system.rules.keys())
     wide = {n for r in system.rules.values() for n, k in r.top.terms if k > 0} - set(system.integers)
     lasts = {n for a in all_axes(system) if a.last is not None for n in a.last.names}
+    most = 4 if len(system.equations) <= MANY_EQUATIONS else 3
     for attempt in range(200):
         r = random.Random(repr(("sizes", seed, attempt)))
         sizes: dict[str, int] = {}
         for n in free:
-            low, high = (0, 2) if n in system.integers else (4, 6) if n in wide else (3, 4) if n in lasts else (2, 4)
+            low, high = (0, 2) if n in system.integers else (4, 6) if n in wide else (3, 4) if n in lasts else (2, most)
             low = low if n in system.integers else max(low, least)
             sizes[n] = r.randint(low, max(high, low))
         if any(

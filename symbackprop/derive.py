@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from symbackprop.derivation import Detail, Record, Section, SectionKind, Step
 from symbackprop.errors import GoalError
-from symbackprop.indices import Affine, Axis, Constraint, Guard, equals, implies, satisfiable
+from symbackprop.indices import Affine, Axis, Constraint, Guard, equals, fresh, implies, satisfiable
 from symbackprop.network import System
 from symbackprop.rules import RULES, Context
 from symbackprop.rules.algebra import count
@@ -61,6 +61,9 @@ SIMPLIFY = (
     "reorder",
 )
 STEP_LIMIT = 2000
+IN_ONE_PRODUCT = 3
+"""So many quantities of a layer are passed in one chain; beyond, each gradient gets a name."""
+
 WRITTEN_OUT = 30
 """The most symbols of a result that is written out where it is used; a longer one keeps its name there."""
 
@@ -162,10 +165,14 @@ def _brought_out(line: Line, path: tuple[int, ...]) -> bool:
 
 
 def frontier(system: System) -> frozenset[str]:
-    """The families whose gradient is carried from layer to layer: those that an equation uses across layers.
+    """The families whose gradient keeps a name: those that an equation uses across layers.
 
-    Where nothing is layered, every derived quantity.
+    Where nothing is layered, or a layer has more quantities than a reader follows in one product, every derived one:
+    the number of paths through a layer grows much faster than the number of its quantities.
     """
+    derived = frozenset(n for n, f in system.families.items() if f.kind == "derived")
+    if len(derived) > IN_ONE_PRODUCT:
+        return derived
     carried = {
         u.family
         for e in system.equations
@@ -173,7 +180,7 @@ def frontier(system: System) -> frozenset[str]:
         if isinstance(u, Ref) and system.family(u.family).kind == "derived" and crosses(system, u, e.lhs)
         if any(a.kind == "recursion" for a in system.families[e.lhs.family].axes)
     }
-    return frozenset(carried or {n for n, f in system.families.items() if f.kind == "derived"})
+    return frozenset(carried or derived)
 
 
 def local(subject: Partial, context: Context) -> Line:
@@ -317,6 +324,7 @@ class Deriver:
         self.split: tuple[Partial, list[Guard]] | None = None
         self.open: list[Partial] = []
         self.by_layer: set[Partial] = set()
+        self.along_nodes: set[str] = set()
         self.induction: tuple[int, int] | None = None
 
     # ------------------------------------------------------------ one gradient
@@ -464,15 +472,23 @@ class Deriver:
             return found
         general = self.general(p, context)
         assert isinstance(general.bottom, Ref)
+        if general in self.open:
+            # A recursion along nodes: the line is an equation for it, which written into itself would have no end.
+            self.along_nodes |= {s.bottom.family for s in self.open[self.open.index(general) :] if isinstance(s.bottom, Ref)}
+            return None
         if [i.names for i in general.bottom.indices] != [i.names for i in p.bottom.indices]:
-            context = Context(self.system, self.system.range_of(general.bottom), given=context.given)
+            # What is known of letters that both have stays known: those of the quantity above.
+            both = (names(general) & names(p)) - names(general.bottom) | self.system.constants
+            kept = tuple(c for c in context.assume if c.expr.names <= both)
+            range_ = dict.fromkeys((*self.system.range_of(general.bottom), *kept))
+            context = Context(self.system, tuple(range_), given=context.given)
             if general in self.by_layer:
                 return None
             self.by_layer.add(general)
         cells = cases_of(context, general.bottom, general.top, self.named)
         if len(cells) > 1 and any(i.value is not None for i in general.bottom.indices):
             # The recursion reaches every node of the layer above, so it is derived for every node.
-            general = Partial(general.top, all_nodes(general.bottom, self.system))
+            general = Partial(general.top, all_nodes(general.bottom, general.top, self.system))
             assert isinstance(general.bottom, Ref)
             cells = cases_of(context, general.bottom, general.top, self.named)
         if len(cells) == 1:
@@ -503,7 +519,7 @@ class Deriver:
             for axis, i in zip(family.axes, out.bottom.indices, strict=True)
         )
         if shifted or any(self.endless(out, n, axis) for n, axis in enumerate(family.axes)):
-            out = replace(out, bottom=family.pattern)
+            out = replace(out, bottom=all_nodes(family.pattern, out.top, self.system, out.bottom))
         return out
 
     def endless(self, p: Partial, place: int, axis: Axis) -> bool:
@@ -533,11 +549,10 @@ class Deriver:
             mapping = solved(cell, subject.bottom, self.system, context.assume)
             here = substitute(subject, mapping)
             assert isinstance(here, Partial)
-            if mapping:
-                cell = tuple(equals(n, a) for n, a in mapping.items())
             inner = replace(
                 context, assume=tuple(c.substitute(mapping) for c in (*context.assume, *cell) if _says(c, mapping))
             )
+            cell = case_of(cell, mapping, context)
             earlier = self.known(inner).get(here)
             if earlier is not None and kind == "upstream":
                 out[cell] = (here, earlier)
@@ -571,7 +586,7 @@ class Deriver:
             inner = replace(
                 context, assume=tuple(c.substitute(mapping) for c in (*context.assume, *cell) if _says(c, mapping))
             )
-            case = tuple(equals(n, a) for n, a in mapping.items()) or cell
+            case = case_of(cell, mapping, context)
             values = {k: v for k, v in self.known(inner).items() if sum_depth(v) <= 1}
             line = Line(here, inner.knowing(values), start)
             for path, p in walk(start):
@@ -589,6 +604,8 @@ class Deriver:
     def inlines(self, p: Expr, result: Expr, chained: Expr) -> bool:
         """Whether a result is written out where it is used: not past one level of sums, and no quantity with a name."""
         if self.keep_names and isinstance(p, Partial) and isinstance(p.bottom, Ref) and p.bottom.family in self.named:
+            return False
+        if isinstance(p, Partial) and isinstance(p.bottom, Ref) and p.bottom.family in self.along_nodes:
             return False
         outer = 1 if any(isinstance(q, Sum) for _, q in walk(chained)) else 0
         if isinstance(chained, Add) and sum_depth(result):
@@ -632,16 +649,34 @@ class Deriver:
         return line.current
 
 
-def all_nodes(u: Ref, system: System) -> Ref:
-    """The quantity with its family's letters for its nodes."""
+def all_nodes(u: Ref, top: Ref, system: System, layer: Ref | None = None) -> Ref:
+    """The quantity with its family's letters for its nodes, and for its layers too where `layer` is given.
+
+    A letter of the quantity above is another index: in its place stands that of `layer`, or a new one.
+    """
     family = system.family(u.family)
-    return Ref(
-        u.family,
-        tuple(
-            i if axis.kind == "recursion" else Affine(((letter, 1),))
-            for i, letter, axis in zip(u.indices, family.indices, family.axes, strict=True)
-        ),
-    )
+    taken = set(names(top))
+    out: list[Affine] = []
+    for place, (i, letter, axis) in enumerate(zip(u.indices, family.indices, family.axes, strict=True)):
+        if axis.kind == "recursion" and layer is None:
+            out.append(i)
+            continue
+        if letter in taken and layer is not None and axis.kind == "recursion":
+            letter = next(iter(sorted(layer.indices[place].names - system.constants)), letter)
+        if letter in taken:
+            letter = fresh("p", taken | system.constants | set(family.indices))
+        taken.add(letter)
+        out.append(Affine(((letter, 1),)))
+    return Ref(u.family, tuple(out))
+
+
+def case_of(cell: Guard, mapping: Mapping[str, Affine], context: Context) -> Guard:
+    """A cell for a heading: the layers that it fixes, and what it says of the others."""
+    if not mapping:
+        return cell
+    rest = [c.substitute(mapping) for c in cell if _says(c, mapping)]
+    known = (*context.system.standing, *(c.substitute(mapping) for c in context.assume))
+    return (*(equals(n, a) for n, a in mapping.items()), *(c for c in rest if not implies(known, c)))
 
 
 def _says(c: Constraint, mapping: Mapping[str, Affine]) -> bool:
@@ -664,11 +699,19 @@ def sum_depth(e: Expr) -> int:
 
 def factors_of(e: Expr, context: Context) -> list[tuple[Partial, Context]]:
     """The derivatives in a chain in the order in which a reader meets them, each once, with what is assumed there."""
-    out: dict[Partial, Context] = {}
+    out: dict[Partial, list[Guard]] = {}
     for path, p in walk(e):
         if isinstance(p, Partial):
-            out.setdefault(p, context.assuming(scope(e, path)))
-    return list(out.items())
+            out.setdefault(p, []).append(scope(e, path))
+    return [(p, _about(p, context, scopes)) for p, scopes in out.items()]
+
+
+def _about(p: Partial, context: Context, scopes: list[Guard]) -> Context:
+    """What is known of the letters of a factor wherever it stands: a sum in its derivation may use any other letter."""
+    mine = names(p) | context.system.constants
+    common = (c for c in scopes[0] if all(c in s for s in scopes[1:]))
+    known = dict.fromkeys(c for c in (*context.assume, *common) if c.expr.names <= mine)
+    return replace(context, assume=tuple(known))
 
 
 def factor_record(system: System, goal: Partial, context: Context, named: frozenset[str]) -> Record | None:
@@ -827,7 +870,7 @@ def backward_equations(record: Record) -> list[tuple[Expr, Expr, Guard]]:
     out: dict[tuple[Expr, Guard], tuple[Expr, Expr, Guard]] = {}
     for s in record.sections:
         if s.kind in ("goal", "upstream", "result") and isinstance(s.subject, Partial) and s.steps:
-            case = s.case if not any(c.equal for c in s.case) else ()
+            case = tuple(c for c in s.case if not c.equal)
             out.pop((s.subject, case), None)
             out[(s.subject, case)] = (s.subject, s.result, case)
     return list(out.values())
@@ -940,6 +983,9 @@ def one_step(subject: Partial, context: Context, named: frozenset[str]) -> Expr:
     """dC/dv in terms of the gradients one equation downstream."""
     deriver = Deriver(context.system, named, True)
     line = deriver.chain(subject, context)
+    if not line.steps:
+        line.apply("nothing leads there")
+        return line.current
     chained = line.current
     if chained == replace(subject, direct=True):
         return deriver.direct(subject, context, "upstream", ())

@@ -23,13 +23,33 @@ class ReadError(GoalError):
 
     Args:
         message: What was found, expected and would fit.
-        text: The text that was read.
+        text: The text that was read; of a text of several lines, the line with the place.
         column: 1-based column of the place in `text`.
+        line: 1-based number of the line; 0 where the text has one line only.
     """
 
-    def __init__(self, message: str, text: str = "", column: int = 0) -> None:
-        super().__init__(f"column {column}: {message}" if column else message)
-        self.what, self.text, self.column = message, text, column
+    def __init__(self, message: str, text: str = "", column: int = 0, line: int = 0) -> None:
+        place = f"line {line}, column {column}: " if line else f"column {column}: " if column else ""
+        super().__init__(place + message)
+        self.what, self.text, self.column, self.line = message, text, column, line
+
+    @property
+    def excerpt(self) -> str:
+        """The text around the place, and below it a caret under the place; empty where either is unknown.
+
+        >>> print(ReadError("a second subscript", "w_j_k", 4).excerpt)
+        w_j_k
+           ^
+        """
+        if not (self.text and self.column):
+            return ""
+        start = max(0, self.column - 1 - 60)
+        shown = self.text[start : start + 100].replace("\t", " ")
+        return f"{shown}\n{' ' * (self.column - 1 - start)}^"
+
+
+class ModelReadError(ReadError, ModelError):
+    """A model file that is not understood, or has two readings, with its place."""
 
 
 class UnknownFamilyError(GoalError):

@@ -121,8 +121,10 @@ def along(system: System, families: Iterable[str]) -> System:
         # Of the kind of its family, so that it is given where that is.
         added[name + DIRECTION] = replace(f, name=name + DIRECTION, meaning=f"direction in {name}")
         term: Expr = Mul((Ref(name + GRADIENT, f.pattern.indices), Ref(name + DIRECTION, f.pattern.indices)))
-        for letter, axis in reversed(list(zip(f.indices, f.axes, strict=True))):
-            term = Sum(letter, axis, term, tuple(c for c in f.guard if letter in c.expr.names))
+        for n, (letter, axis) in reversed(list(enumerate(zip(f.indices, f.axes, strict=True)))):
+            # A constraint on several indices stands under the innermost of their sums.
+            inside = (c for c in f.guard if letter in c.expr.names and not c.expr.names & set(f.indices[n + 1 :]))
+            term = Sum(letter, axis, term, tuple(inside))
         terms.append(term)
     return _with_cost(system, terms[0] if len(terms) == 1 else Add(tuple(terms)), added)
 

@@ -223,9 +223,15 @@ def _satisfiable(guard: frozenset[Constraint]) -> bool:
         if not tight:
             return True
         name = min({n for r in tight for n, _ in r.terms})
-        lower = [(dict(r.terms)[name], r) for r in tight if dict(r.terms).get(name, 0) > 0]
-        upper = [(-dict(r.terms)[name], r) for r in tight if dict(r.terms).get(name, 0) < 0]
-        rows = {r for r in tight if name not in r.names}
+        lower, upper, rows = [], [], set()
+        for r in tight:
+            k = next((k for n, k in r.terms if n == name), 0)
+            if k > 0:
+                lower.append((k, r))
+            elif k < 0:
+                upper.append((-k, r))
+            else:
+                rows.add(r)
         rows |= {lo * b + up * a for a, lo in lower for b, up in upper}
     return True
 

@@ -250,9 +250,24 @@ class System:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The derived families that no other equation uses."""
+        """The derived families that no other equation uses; where every one is used again, those carried over time."""
+        derived = [n for n, f in self.families.items() if f.kind in ("derived", "cost")]
         used = {n for e in self.equations for n in families(e.rhs) - {e.lhs.family}}
-        return tuple(n for n, f in self.families.items() if f.kind in ("derived", "cost") and n not in used)
+        return tuple(n for n in derived if n not in used) or tuple(n for n in derived if n in self._carried())
+
+    def _carried(self) -> frozenset[str]:
+        """The families that an equation takes from another layer or time than its own."""
+
+        def places(r: Ref) -> tuple[Affine, ...]:
+            axes = self.families[r.family].axes
+            return tuple(i for a, i in zip(axes, r.indices, strict=True) if a.kind == "recursion")
+
+        return frozenset(
+            p.family
+            for e in self.equations
+            for _, p in walk(e.rhs)
+            if isinstance(p, Ref) and places(p) and places(e.lhs) and places(p) != places(e.lhs)
+        )
 
     @property
     def numeric(self) -> bool:
@@ -296,8 +311,10 @@ def with_upstream(system: System, of: Sequence[Ref] = ()) -> System:
         families_[bar] = Family(bar, letters, axes, "input", f"gradient that arrives at {f.name} from outside", guard)
         upstream[f.name] = bar
         term: Expr = Mul((families_[bar].pattern, quantity))
-        for letter, axis in reversed(free):
-            inside = tuple(c for c in guard if letter in c.expr.names)
+        for n, (letter, axis) in reversed(list(enumerate(free))):
+            # A constraint on several indices stands under the innermost of their sums.
+            deeper = {m for m, _ in free[n + 1 :]}
+            inside = tuple(c for c in guard if letter in c.expr.names and not c.expr.names & deeper)
             inside = tuple(c for c in inside if not implies((*system.standing, *axis.holds(affine(letter))), c))
             term = Sum(letter, axis, term, inside)
         terms.append(term)

@@ -208,6 +208,7 @@ class Oracle:
 
     def __init__(self, system: System, sample: Sample) -> None:
         self.system, self.sample = system, sample
+        self.ordered = any(isinstance(p, Max) for e in system.equations for _, p in walk(e.rhs))
         self.intervals = Intervals() if sample.arithmetic == "rigorous intervals" else None
         self.values: dict[Key, Number] = {}
         self.inputs: dict[Key, set[Key]] = {}
@@ -238,7 +239,9 @@ class Oracle:
         return random.Random(repr((self.sample.seed, *name)))
 
     def rational(self, r: random.Random) -> Fraction:
-        """A small number, not zero; smaller where functions such as exp are in play."""
+        """A small number, not zero; smaller where functions such as exp are in play, seldom twice the same under a maximum."""
+        if self.ordered:
+            return Fraction(r.choice((-1, 1)) * r.randint(1, 10**6), 10**6)
         if self.intervals is not None:
             return Fraction(r.choice((-3, -2, -1, 1, 2, 3)), r.choice((2, 3, 4)))
         spread = 5
@@ -257,6 +260,7 @@ class Oracle:
         if self.stack:
             self.inputs[self.stack[-1]].add(key)
         if key not in self.values:
+            self.within(family, indices)
             self.inputs[key] = set()
             self.stack.append(key)
             try:
@@ -265,6 +269,16 @@ class Oracle:
                 self.stack.pop()
             self.order.append(key)
         return self.values[key]
+
+    def within(self, family: str, indices: tuple[int, ...]) -> None:
+        """Refuse a node or a sample that is not on its axis: no number is made up for it."""
+        f = self.system.families.get(family)
+        if f is None:
+            return
+        env = {**self.standing, **dict(zip(f.indices, indices, strict=True))}
+        for axis, i in zip(f.axes, indices, strict=True):
+            if axis.kind != "recursion" and not 0 <= i < self.width(axis, env):
+                raise OutOfRange(f"there is no {family}{list(indices)}")
 
     def warm(self) -> None:
         """Compute the network layer by layer, so that no depth is too deep."""
@@ -314,14 +328,14 @@ class Oracle:
     def datum(self, family: str, indices: tuple[int, ...]) -> Number:
         """A parameter, an input or a target: drawn at random, within the declared facts."""
         kind = self.system.family(family).kind
-        sample = self.current if kind in ("input", "target") else 0
+        sample = self.current if kind != "parameter" else 0
         for fact in self.system.facts:
             s = fact.lhs
             if isinstance(s, Sum) and isinstance(s.body, Ref) and s.body.family == family:
                 size = self.width(s.axis, self.standing)
-                (i,) = indices
-                if isinstance(fact.rhs, Num) and i == size - 1:
-                    rest = [self.look(family, (q,)) for q in range(size - 1)]
+                n = next((n for n, e in enumerate(s.body.indices) if e.name == s.index), 0)
+                if isinstance(fact.rhs, Num) and indices[n] == size - 1:
+                    rest = [self.look(family, (*indices[:n], q, *indices[n + 1 :])) for q in range(size - 1)]
                     return sum((-x for x in rest), self.number(fact.rhs.value))
         r = self.draw(family, indices, sample)
         over = self.system.family(family).over
@@ -329,9 +343,15 @@ class Oracle:
             return self.number(r.randrange(self.width(over, self.standing)))
         if kind == "target" and self.intervals is not None:
             return self.number(Fraction(r.randint(1, 30), 97))
-        if kind == "derived" or kind == "cost":
+        if kind == "cost" or (kind == "derived" and not self.initial(family, indices)):
             raise OutOfRange(f"there is no {family}{list(indices)}")
         return self.number(self.rational(r))
+
+    def initial(self, family: str, indices: tuple[int, ...]) -> bool:
+        """Whether a quantity that no equation gives is one that the model starts from: h_0 of a recurrent network."""
+        f = self.system.family(family)
+        env = {**self.standing, **dict(zip(f.indices, indices, strict=True))}
+        return any(a.kind == "recursion" for a in f.axes) and all(c.holds(env) for c in f.guard)
 
     def width(self, axis: Axis, env: Mapping[str, int]) -> int:
         if axis.kind == "sample":
@@ -520,7 +540,7 @@ class Oracle:
             if isinstance(d, Mod):
                 raise CannotEvaluate("no order modulo a prime")
             outcome = {"<": d < 0, "<=": d <= 0, ">": d > 0, ">=": d >= 0}.get(c.op)
-            if outcome is None or (self.intervals is None and d == 0):
+            if outcome is None or (not whole and self.intervals is None and d == 0):
                 raise CannotEvaluate("on the boundary between two cases")
             return bool(outcome)
 

@@ -426,7 +426,7 @@ def match(pattern: Expr, e: Expr, formals: frozenset[str], found: dict[str, Affi
             | (Prod(n, x, body), Prod(m, y, other))
         ):
             assert isinstance(pattern, Sum | Max | Prod) and isinstance(e, Sum | Max | Prod)
-            if x.label != y.label or x.kind != y.kind:
+            if (x.label, x.kind, x.first, x.last) != (y.label, y.kind, y.first, y.last):
                 return False
             if x.at is not None and y.at is not None and not index(x.at, y.at):
                 return False
@@ -493,6 +493,10 @@ def recognise(e: Expr, context: Context) -> Expr | None:
                 continue
             found = {}
         if match(pattern, e, frozenset(formals), found, {}) and formals - context.system.constants <= found.keys():
-            if all(implies(context.constraints, c.substitute(found)) for c in q.guard):
-                return substitute(q.lhs, found)
+            named = substitute(q.lhs, found)
+            assert isinstance(named, Ref)
+            # The same formula may stand for more nodes than the quantity has.
+            exists = (*(c.substitute(found) for c in q.guard), *context.system.range_of(named))
+            if all(implies(context.constraints, c) for c in exists):
+                return named
     return None

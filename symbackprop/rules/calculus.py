@@ -164,7 +164,8 @@ def many_factors(e: Expr, context: Context) -> Expr | None:
     if not isinstance(e, D) or not isinstance(e.body, Prod):
         return None
     m = rename_bound(e.body, names(e.variable), context.letters)
-    k, other = affine(m.index), fresh("m", names(e.body) | names(e.variable) | bound(e.body) | {m.index})
+    taken = names(e.body) | names(e.variable) | bound(e.body) | context.system.constants
+    k, other = affine(m.index), fresh("m", taken | {m.index})
     rest = with_index(m, other)
     before = Prod(other, m.axis, rest.body, (*rest.guard, at_least(k - 1, other)))
     after = Prod(other, m.axis, rest.body, (*rest.guard, at_least(other, k + 1)))

@@ -106,9 +106,10 @@ def solve(r: Ref, within: Guard, u: Ref, equation: Equation, system: System) -> 
             conditions.append(equals(ri, ui))
             continue
         c = dict(ri.terms)[unknown]
-        mapping[unknown] = (ui - (ri - Affine(((unknown, c),)))) * c
-    solved = (c.substitute(mapping) for c in within)
-    conditions += [c for c in solved if not c.expr.names & (inner - mapping.keys())]
+        value = (ui - (ri - Affine(((unknown, c),)))) * c
+        mapping = {n: a.substitute({unknown: value}) for n, a in mapping.items()} | {unknown: value}
+    solved = (c.substitute(mapping) for c in (*conditions, *within))
+    conditions = [c for c in solved if not c.expr.names & (inner - mapping.keys())]
     return {n: a for n, a in mapping.items() if n not in inner}, tuple(conditions)
 
 
@@ -120,6 +121,8 @@ def forward_only(system: System, label: str) -> bool:
         pairs = zip(system.family(r.family).axes, r.indices, strict=True)
         return next((i for a, i in pairs if a.kind == "recursion" and a.label == label), None)
 
+    if any(sum(a.kind == "recursion" and a.label == label for a in f.axes) > 1 for f in system.families.values()):
+        return False  # pairs of times: which of the two is later is not asked here
     for e in system.equations:
         here = place(e.lhs)
         for _, p in walk(e.rhs):
@@ -153,34 +156,76 @@ def uses(system: System, u: Ref, assume: Guard, top: Ref) -> tuple[Use, ...]:
             continue
         taken = names(u) | names(top) | ({n for c in assume for n in c.expr.names} - system.constants)
         e = _apart(e, system.family(v).axes, taken, letters_of(system))
+        # Neither do the letters of its sums: one that is a letter of u, or of the left side, would be taken for it.
+        e = Equation(e.lhs, apart(e.rhs, taken | names(e.lhs), letters_of(system)), e.guard)
         solutions: dict[tuple[tuple[tuple[str, Affine], ...], Guard], list[Ref]] = {}
         for r, within in occurrences(e.rhs, u.family):
             mapping, conditions = solve(r, within, u, e, system)
             solutions.setdefault((tuple(sorted(mapping.items())), conditions), []).append(r)
-        for (items, conditions), refs in solutions.items():
-            mapping = dict(items)
-            fixed, guard = _solve_guard((*e.guard, *system.guard_of(e.lhs), *conditions), mapping, e.lhs)
-            mapping |= fixed | _fixed_nodes(refs, u, e, system)
-            lhs = Ref(v, tuple(i.substitute(mapping) for i in e.lhs.indices))
-            free: list[str] = []
-            for axis, i in zip(system.axes(lhs), lhs.indices, strict=True):
-                if i.name is None or i.name not in names(e.lhs) or i.name in mapping or i.name in free:
-                    continue
-                if system.size(axis) == 1:
-                    mapping[i.name] = affine(0)
-                else:
-                    free.append(i.name)
-            guard = tuple(dict.fromkeys(c.substitute(mapping) for c in (*guard, *not_later(system, e.lhs, top))))
-            guard = tuple(c for c in guard if not implies((*system.standing, *assume), c))
-            if not satisfiable((*system.standing, *assume, *guard)):
-                continue
-            inside = tuple(c for c in guard if c.expr.names & set(free))
-            nodes = node_names(u, system)
-            where = tuple(c for c in guard if c not in inside and c.expr.names & nodes)
-            condition = tuple(c for c in guard if c not in inside and c not in where)
-            full = Equation(substitute_ref(e.lhs, mapping), substitute(e.rhs, mapping), inside)
-            out.append(Use(full, condition, tuple(free), where))
+        found = [_use(e, dict(items), c, refs, u, system, assume, top) for (items, c), refs in solutions.items()]
+        here = [use for use in found if use is not None]
+        if len(here) > 1 and not any(use.condition for use in here) and _overlap(here, system, assume):
+            # Both would count the quantities that they share: one use for all, in which deltas tell them apart.
+            common = set.intersection(*(set(items) for items, _ in solutions))
+            every = [r for refs in solutions.values() for r in refs]
+            whole = _use(e, dict(common), (), every, u, system, assume, top)
+            here = [] if whole is None else [whole]
+        out += here
     return tuple(out)
+
+
+def _use(
+    e: Equation,
+    mapping: dict[str, Affine],
+    conditions: Guard,
+    refs: list[Ref],
+    u: Ref,
+    system: System,
+    assume: Guard,
+    top: Ref,
+) -> Use | None:
+    """The use of `u` through those of its occurrences in an equation that its indices solve alike; None for none."""
+    known = (*system.standing, *assume)
+    solved, guard = _solve_guard((*e.guard, *system.guard_of(e.lhs), *conditions), mapping, e.lhs)
+    nodes = _fixed_nodes(refs, u, e, system)
+    mapping = mapping | solved | nodes
+    lhs = substitute_ref(e.lhs, mapping)
+    free: list[str] = []
+    for axis, i in zip(system.axes(lhs), lhs.indices, strict=True):
+        if i.name is None or i.name not in names(e.lhs) or i.name in mapping or i.name in free:
+            continue
+        if system.size(axis) == 1:
+            mapping[i.name] = affine(0)
+        else:
+            free.append(i.name)
+    guard = tuple(dict.fromkeys(c.substitute(mapping) for c in (*guard, *not_later(system, e.lhs, top))))
+    guard = tuple(c for c in guard if not implies(known, c))
+    # A node of u may lie past the end of the axis on which it is put: there the equation has no such quantity.
+    places = zip(system.axes(lhs), e.lhs.indices, lhs.indices, strict=True)
+    ends = [c for a, i, j in places if a.kind == "node" and i.name in {*nodes, *solved} for c in a.holds(j)]
+    ends = [c for c in dict.fromkeys(ends) if c not in guard and not implies(known, c)]
+    if not satisfiable((*known, *guard, *ends)):
+        return None
+    inside = tuple(c for c in (*guard, *ends) if c.expr.names & set(free))
+    mine = node_names(u, system)
+    where = tuple(c for c in guard if c not in inside and c.expr.names & mine)
+    condition = tuple(c for c in guard if c not in inside and c not in where)
+    where = (*where, *(c for c in ends if c not in inside))
+    full = Equation(substitute_ref(e.lhs, mapping), substitute(e.rhs, mapping), inside)
+    return Use(full, condition, tuple(free), where)
+
+
+def _overlap(found: list[Use], system: System, assume: Guard) -> bool:
+    """Whether two of the uses may speak of one quantity."""
+    for n, a in enumerate(found):
+        for b in found[n + 1 :]:
+            other = {x: affine(x + "''") for x in b.free}
+            pairs = zip(a.equation.lhs.indices, b.equation.lhs.indices, strict=True)
+            equal = tuple(equals(i, j.substitute(other)) for i, j in pairs)
+            theirs = tuple(c.substitute(other) for c in (*b.equation.guard, *b.where))
+            if satisfiable((*system.standing, *assume, *a.equation.guard, *a.where, *theirs, *equal)):
+                return True
+    return False
 
 
 def node_names(u: Ref, system: System) -> frozenset[str]:
@@ -395,7 +440,8 @@ def use_known(e: Expr, context: Context) -> Expr | None:
         return None
     for subject, result in context.known.items():
         assert isinstance(subject, Partial) and isinstance(subject.bottom, Ref)
-        mapping = match_partial(subject, e, context.system)
+        # Its own result, where there is one: that for other letters may rest on what is known of those.
+        mapping = match_partial(subject, e, context.system) if subject == e or e not in context.known else None
         if mapping is not None:
             # Rename to fresh letters first, so that a simultaneous exchange (j to k, k to j) cannot capture.
             letters = frozenset().union(*(a.names for a in mapping.values()))

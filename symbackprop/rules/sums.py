@@ -412,7 +412,7 @@ def rename_summed(e: Expr, context: Context) -> Expr | None:
 
     The line would be right without it, but no reader could tell the two apart.
     """
-    free = names(e) | context.taken
+    free = names(e) | context.taken | context.system.constants
     for path, p in walk(e):
         if not isinstance(p, Binder) or isinstance(p, Vec):
             continue

@@ -1,0 +1,135 @@
+r"""Expressions with open indices: \mathbf W \mathbf x is sum_q W_pq x_q, one index p left open.
+
+Matrix notation is another way of writing indices; this is where it becomes them. The axes of the indices are not known
+yet: they are names of scopes, and whoever joins two of them says so to `Joins`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from symbackprop.errors import ReadError
+from symbackprop.indices import Axis, affine
+from symbackprop.read.syntax import Place
+from symbackprop.symbols import Expr, Num, Pow, Sum, expr, substitute
+
+OPEN = Axis("node", "?")
+"""The axis of an index before it is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """An expression with its open indices in order: none for a scalar, one for a vector, two for a matrix.
+
+    Args:
+        row: A vector that lies: the transpose of a column.
+    """
+
+    expr: Expr
+    open: tuple[str, ...] = ()
+    row: bool = False
+
+    @property
+    def shape(self) -> str:
+        match len(self.open):
+            case 0:
+                return "a number"
+            case 1:
+                return "a row" if self.row else "a column"
+            case 2:
+                return "a matrix"
+        return f"an array of {len(self.open)} axes"
+
+
+class Joins(Protocol):
+    """Who is told that two indices run over one axis."""
+
+    def join(self, a: str, b: str, place: Place) -> None: ...
+    def fail(self, message: str, place: Place) -> ReadError: ...
+
+
+def renamed(a: Array, to: tuple[str, ...], joins: Joins, place: Place) -> Expr:
+    """The entry of an array at other indices."""
+    mapping = {}
+    for old, new in zip(a.open, to, strict=True):
+        if old != new:
+            joins.join(new, old, place)
+            mapping[old] = affine(new)
+    return substitute(a.expr, mapping)
+
+
+def same_shape(a: Array, b: Array, what: str, joins: Joins, place: Place) -> Expr:
+    """The entry of `b` at the indices of `a`."""
+    if len(a.open) != len(b.open) or (len(a.open) == 1 and a.row != b.row):
+        raise joins.fail(f"{what} of {a.shape} and {b.shape}; both sides need one shape", place)
+    return renamed(b, a.open, joins, place)
+
+
+def add(a: Array, b: Array, joins: Joins, place: Place) -> Array:
+    return replace(a, expr=a.expr + same_shape(a, b, "a sum", joins, place))
+
+
+def elementwise(a: Array, b: Array, joins: Joins, place: Place) -> Array:
+    if not a.open or not b.open:
+        return multiply(a, b, joins, place)
+    return replace(a, expr=a.expr * same_shape(a, b, "an elementwise product", joins, place))
+
+
+def multiply(a: Array, b: Array, joins: Joins, place: Place) -> Array:
+    """The product of scalars, vectors and matrices, as linear algebra has it."""
+    if not a.open or not b.open:
+        one = a if a.open else b
+        return replace(one, expr=a.expr * b.expr)
+    left, right = len(a.open), len(b.open)
+    if left == 1 and right == 1:
+        if a.row and not b.row:
+            return Array(contracted(a, b, joins, place))
+        if not a.row and b.row:
+            return Array(a.expr * b.expr, (*a.open, *b.open))
+        raise joins.fail(
+            f"{a.shape} times {b.shape} has no shape; {a.shape} times its partner's transpose, or \\odot, would fit",
+            place,
+        )
+    if left > 2 or right > 2:
+        raise joins.fail(f"a product of {a.shape} and {b.shape} is not read; write it with indices", place)
+    if left == 1 and not a.row:
+        raise joins.fail("a column times a matrix has no shape; the column's transpose would fit", place)
+    if right == 1 and b.row:
+        raise joins.fail("a matrix times a row has no shape; the row's transpose would fit", place)
+    body = contracted(a, b, joins, place)
+    return Array(body, (*a.open[:-1], *b.open[1:]), row=left == 1)
+
+
+def contracted(a: Array, b: Array, joins: Joins, place: Place) -> Expr:
+    index = a.open[-1]
+    right = renamed(Array(b.expr, (b.open[0],)), (index,), joins, place)
+    return Sum(index, OPEN, a.expr * right)
+
+
+def transposed(a: Array, joins: Joins, place: Place) -> Array:
+    match len(a.open):
+        case 0:
+            return a
+        case 1:
+            return replace(a, row=not a.row)
+        case 2:
+            return replace(a, open=a.open[::-1])
+    raise joins.fail(f"the transpose of {a.shape} is not read; write it with indices", place)
+
+
+def mapped(a: Array, f: Callable[[Expr], Expr]) -> Array:
+    return replace(a, expr=f(a.expr))
+
+
+def squares(a: Array) -> Expr:
+    """The sum of the squares of all entries."""
+    body: Expr = Pow(a.expr, expr(2))
+    for index in reversed(a.open):
+        body = Sum(index, OPEN, body)
+    return body
+
+
+def is_number(a: Array) -> bool:
+    return isinstance(a.expr, Num)

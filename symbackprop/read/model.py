@@ -1,0 +1,543 @@
+r"""Model files: LaTeX that a person would write anyway, as a network and a notation.
+
+The file is read in steps, each of which looks at the file as a whole: declarations; which letters are indices (`scan`);
+formulas (`draft`); which indices share an axis, and which axes count layers (`axes`); positions, guards and base cases
+(`settle`). Nothing is evaluated, and what has two readings is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from symbackprop.errors import ModelReadError, ReadError
+from symbackprop.indices import Affine, Guard, affine
+from symbackprop.network import Fact, System
+from symbackprop.notation import Notation
+from symbackprop.read.arrays import Array, renamed
+from symbackprop.read.axes import Axes, Drafted
+from symbackprop.read.declare import Declarations, Range, read_declarations
+from symbackprop.read.draft import Definition, Drafter
+from symbackprop.read.latex import parse_document, parse_line
+from symbackprop.read.lessons import lessons_network
+from symbackprop.read.lexer import Source
+from symbackprop.read.names import latex_letter, letter_of, spelled
+from symbackprop.read.notate import model_notation
+from symbackprop.read.provenance import Entry, entries
+from symbackprop.read.scan import Letters, Sighting, affine_letters, bound_letters, primed, sightings, size_letters
+from symbackprop.read.scopes import Env, Scope, Scopes
+from symbackprop.read.settle import Settler
+from symbackprop.read.syntax import (
+    Application,
+    BigOperator,
+    Chain,
+    Dots,
+    Group,
+    Listing,
+    Node,
+    Number,
+    Place,
+    Product,
+    Row,
+    Scripted,
+    Symbol,
+    Text,
+    children,
+)
+from symbackprop.symbols import Expr, Kind, Num, Param, Ref, canonical, walk
+
+CONNECTIVES = frozenset({"for", "where", "if", "with", "and", "all", "each", "every", "when", "on", "forall", "any"})
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model file read.
+
+    Args:
+        system: The network; it has no glyphs in it.
+        notation: How each of its families is written.
+        provenance: For each family what was understood and from where.
+    """
+
+    system: System
+    notation: Notation
+    provenance: tuple[Entry, ...]
+
+
+def read_model(text: str | bytes, *, sizes: Mapping[str, int] | None = None) -> Model:
+    """The network and the notation of a model file.
+
+    Args:
+        sizes: Numbers for sizes and last layers by name: {"K": 3, "T": 4, "n_0": 784}.
+
+    Raises:
+        ModelReadError: What is not understood or has two readings, with line and column.
+    """
+    try:
+        return File(text).model(dict(sizes or {}))
+    except ModelReadError:
+        raise
+    except ReadError as e:
+        raise ModelReadError(e.what, e.text, e.column, e.line) from None
+
+
+@dataclass
+class Equated:
+    """A row that defines a family: its left side, the right sides that are said to be equal, its conditions."""
+
+    left: Symbol | Scripted
+    rights: tuple[Node, ...]
+    conditions: tuple[Node, ...]
+    place: Place
+
+
+@dataclass
+class File:
+    """One model file on its way to a network."""
+
+    text: str | bytes
+    equations: list[Equated] = field(default_factory=list)
+    functions: list[tuple[Symbol, Node, Node, Place]] = field(default_factory=list)
+    guards: dict[int, Guard] = field(default_factory=dict)
+    free: dict[int, list[Scope]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        document = parse_document(self.text)
+        self.source = Source(document.text)
+        self.declared: Declarations = read_declarations(document.declarations, self.source)
+        if not document.rows:
+            raise self.source.error(
+                "no equation in this file; expected such as z_j = \\sum_k w_{jk} x_k", Place(1, 1, 0, 0)
+            )
+        for row in document.rows:
+            self.row(row)
+        self.declare_spoken_ranges()
+
+    def fail(self, message: str, place: Place) -> ReadError:
+        return self.source.error(message, place)
+
+    # ------------------------------------------------------------ rows
+
+    def row(self, row: Row) -> None:
+        if row.left is None:
+            if not self.equations:
+                raise self.fail("this line goes on from a line before it, and there is none", row.place)
+            last = self.equations[-1]
+            more = tuple(r.right for r in row.relations)
+            self.equations[-1] = replace(
+                last, rights=(*last.rights, *more), conditions=(*last.conditions, *row.conditions)
+            )
+            return
+        bad = next((r for r in row.relations if r.sign not in ("=", ":=", "equiv")), None)
+        if not row.relations or bad is not None:
+            place = bad.place if bad is not None else row.place
+            found = f"{bad.sign!r}" if bad is not None else "an expression alone"
+            raise self.fail(f"{found}; a model is made of equations, a quantity on the left of each", place)
+        definition = self.definition(row.left)
+        if definition is not None:
+            name, argument = definition
+            if len(row.relations) != 1:
+                raise self.fail("a function has one formula", row.place)
+            self.functions.append((name, argument, row.relations[0].right, row.place))
+            return
+        if not isinstance(row.left, Symbol) and not (
+            isinstance(row.left, Scripted) and isinstance(row.left.base, Symbol)
+        ):
+            text = self.source.text[row.left.place.start : row.left.place.end]
+            raise self.fail(
+                f"{text!r} on the left of an equation; expected one quantity with its indices", row.left.place
+            )
+        self.equations.append(Equated(row.left, tuple(r.right for r in row.relations), row.conditions, row.place))
+
+    def definition(self, left: Node) -> tuple[Symbol, Node] | None:
+        r"""The name and the argument of \sigma(u) = ...; None for an equation."""
+        function: Node | None = None
+        if isinstance(left, Product) and len(left.factors) == 2 and left.juxtaposed:
+            function, brackets = left.factors
+        elif isinstance(left, Application):
+            function, brackets = left.function, left.argument
+        if isinstance(function, Scripted) and function.sub is None and isinstance(function.base, Symbol):
+            function = function.base
+        if function is None or not isinstance(function, Symbol) or not isinstance(brackets, Group):
+            return None
+        if letter_of(brackets.body) is None:
+            raise self.fail("a function is defined for one letter, as in g(u) = ...", brackets.place)
+        return function, brackets.body
+
+    def declare_spoken_ranges(self) -> None:
+        """Ranges said in words behind an equation: for l = 1, ..., L."""
+        for e in self.equations:
+            kept: list[Node] = []
+            parts = list(e.conditions)
+            while parts:
+                c = parts.pop(0)
+                letter = letter_of(c.first) if isinstance(c, Chain) and c.first is not None else None
+                rest = [n for n, p in enumerate(parts) if isinstance(p, Dots)]
+                if (
+                    letter is not None
+                    and rest
+                    and rest[0] <= 2
+                    and len(parts) > rest[0] + 1
+                    and isinstance(c, Chain)
+                    and c.relations[0].sign in ("=", "in")
+                ):
+                    low, high = c.relations[0].right, parts[rest[0] + 1]
+                    scopes = Scopes(self.source, set(affine_letters(low) | affine_letters(high)))
+                    self.declared.ranges.setdefault(
+                        letter, Range(scopes.affine(low, {}), scopes.affine(high, {}), c.place)
+                    )
+                    parts = parts[rest[0] + 2 :]
+                else:
+                    kept.append(c)
+            e.conditions = tuple(kept)
+
+    # ------------------------------------------------------------ letters
+
+    def look(self) -> Letters:
+        """What the letters of the file are; looked at again while left sides turn out to carry indices above."""
+        constants = set(self.declared.integers) | self.declared.rules.keys()
+        for r in self.declared.ranges.values():
+            constants |= r.high.names | r.low.names
+        for q in self.declared.rules.values():
+            constants |= q.names
+        constants -= self.declared.ranges.keys()
+        free: list[frozenset[str]] = [self.left_letters(e.left) for e in self.equations]
+        while True:
+            found: list[Sighting] = []
+            for e, mine in zip(self.equations, free, strict=True):
+                found += sightings(e.left, mine, left=True)
+                for right in e.rights:
+                    found += sightings(right, mine)
+            for name, argument, body, place in self.functions:
+                own = letter_of(argument)
+                found.append(Sighting(spelled(name), False, None, None, frozenset(), True, True, place))
+                found += [s for s in sightings(body, frozenset()) if s.key != own]
+            letters = Letters(self.declared, self.source, found, frozenset(constants))
+            again = [
+                mine
+                | frozenset(
+                    x for n in letters.reading(self.left_sighting(e.left, mine)).upper for x in affine_letters(n)
+                )
+                - constants
+                for e, mine in zip(self.equations, free, strict=True)
+            ]
+            if again == free:
+                return letters
+            free = again
+
+    def left_letters(self, left: Symbol | Scripted) -> frozenset[str]:
+        if isinstance(left, Symbol) or left.sub is None:
+            return frozenset()
+        return frozenset().union(*map(affine_letters, left.sub.pieces))
+
+    def left_sighting(self, left: Symbol | Scripted, letters: frozenset[str]) -> Sighting:
+        base = left if isinstance(left, Symbol) else left.base
+        assert isinstance(base, Symbol)
+        bold = base.font == "bold"
+        if isinstance(left, Symbol):
+            return Sighting(spelled(base), bold, None, None, letters, False, True, left.place)
+        return Sighting(
+            primed(base, left.primes), bold, left.sub, left.sup, letters, False, True, left.place, left.primes
+        )
+
+    # ------------------------------------------------------------ formulas
+
+    def drafter(self) -> Drafter:
+        letters = self.look()
+        index_letters: set[str] = set(self.declared.ranges)
+        ends: set[str] = set()
+        for e in self.equations:
+            mine = self.left_letters(e.left)
+            for right in e.rights:
+                index_letters |= set(all_bound(right))
+                ends |= set(size_letters(right, mine))
+            index_letters |= mine
+        for r in self.declared.ranges.values():
+            ends |= r.high.names | r.low.names
+        ends |= self.declared.rules.keys() | set().union(*(q.names for q in self.declared.rules.values()))
+        stems = frozenset(x[:-1] for x in ends if x.endswith("_"))
+        plain = {x for x in ends if not x.endswith("_")} - self.declared.ranges.keys()
+        constants = set(letters.constants) | plain | set(self.declared.integers)
+        equated = frozenset(
+            letters.reading(self.left_sighting(e.left, self.left_letters(e.left))).name for e in self.equations
+        )
+        both = equated & plain
+        if both:
+            name = sorted(both)[0]
+            e = next(e for e in self.equations if letters.reading(self.left_sighting(e.left, frozenset())).name == name)
+            raise self.fail(
+                f"{name} is the end of a sum elsewhere, and a quantity here; give one of them another letter", e.place
+            )
+        return Drafter(
+            self.source,
+            self.declared,
+            letters,
+            Scopes(self.source, constants),
+            equated,
+            frozenset(index_letters),
+            frozenset(plain | self.declared.rules.keys()) - set(self.declared.integers),
+            stems | ({self.declared.width} if self.declared.width else set()),
+        )
+
+    def define_functions(self, d: Drafter) -> None:
+        for name, argument, body, place in self.functions:
+            key, own = spelled(name), letter_of(argument)
+            assert own is not None
+            if key in d.definitions:
+                raise self.fail(f"the function {name.name} is defined twice", place)
+            d.parameter, d.defining = own, ""
+            value = d.value(body, {})
+            d.parameter = ""
+            if value.open:
+                raise self.fail(f"a function of one number is {value.shape} here", body.place)
+            entry = table_entry(value.expr, own)
+            d.definitions[key] = Definition(own, value.expr, entry)
+            if entry:
+                d.names[entry] = latex_letter(name)
+
+    def draft(self, d: Drafter) -> list[Drafted]:
+        out: list[Drafted] = []
+        for n, e in enumerate(self.equations):
+            d.scopes.equation = n
+            d.taken = set()
+            env: Env = {}
+            lhs, opened = self.left(d, e.left, env)
+            d.taken |= {d.scopes.all[x].letter for x in opened}
+            self.free[n] = [s for s in d.scopes.all.values() if s.equation == n and s.free]
+            self.guards[n] = self.conditions(d, e.conditions, env)
+            d.whole = not opened.open and not lhs.indices if isinstance(opened, Array) else not opened
+            d.defining = lhs.family if not lhs.indices else ""
+            values: list[Expr] = []
+            for right in e.rights:
+                v = d.value(right, dict(env))
+                if len(v.open) != len(opened) and not (isinstance(v.expr, Num) and not v.open):
+                    left = Array(lhs, tuple(opened))
+                    raise self.fail(f"the left side is {left.shape}, the right side {v.shape}", right.place)
+                if v.row and len(v.open) == 1:
+                    raise self.fail(
+                        "the left side is a column, the right side a row; a transpose would fit", right.place
+                    )
+                values.append(renamed(v, tuple(opened), d.scopes, right.place) if v.open else v.expr)
+            if len(values) > 1 and any(canonical_draft(v) != canonical_draft(values[0]) for v in values[1:]):
+                raise self.fail(
+                    f"several right sides for {lhs.family}, which are not the same formula; keep the one that defines it",
+                    e.rights[1].place,
+                )
+            out.append(Drafted(lhs, values[0], n, e.place))
+        return out
+
+    def left(self, d: Drafter, node: Symbol | Scripted, env: Env) -> tuple[Ref, tuple[str, ...]]:
+        """The left side of an equation: its letters become free, and what it leaves out is open."""
+        letters = self.left_letters(node)
+        s = self.left_sighting(node, letters)
+        reading = d.letters.reading(s)
+        if reading.powers or reading.transposed:
+            raise self.fail("a power or a transpose on the left of an equation; expected a quantity", node.place)
+        for p in (*reading.upper, *reading.lower):
+            for letter in sorted(affine_letters(p)):
+                if letter in d.scopes.constants:
+                    continue
+                if letter in env:
+                    raise self.fail(f"the index {letter} stands twice on the left", p.place)
+                env[letter] = d.scopes.new(letter, p.place, free=True).id
+        base = node if isinstance(node, Symbol) else node.base
+        assert isinstance(base, Symbol)
+        v = d.family(base, s, reading, env)
+        if not isinstance(v.expr, Ref):
+            raise self.fail("a label in the place of an index on the left of an equation", node.place)
+        for x in v.open:
+            d.scopes.all[x].free = True
+        return v.expr, v.open
+
+    def conditions(self, d: Drafter, nodes: tuple[Node, ...], env: Env) -> Guard:
+        out: Guard = ()
+        for c in nodes:
+            if isinstance(c, Group) and c.kind in ("round", "square"):
+                out += self.conditions(d, (c.body,), env)
+            elif isinstance(c, Listing):
+                out += self.conditions(d, c.items, env)
+            elif isinstance(c, Chain):
+                if any(r.sign not in ("=", "<", "<=", ">", ">=") for r in c.relations):
+                    raise self.fail(
+                        "this condition is not understood; expected such as j \\le i or 1 \\le l < L", c.place
+                    )
+                out += d.scopes.chain(c, env)
+            elif isinstance(c, Text):
+                words = c.text.replace("\\", " ").replace(",", " ").split()
+                if not all(w.lower() in CONNECTIVES for w in words):
+                    raise self.fail(f"the words {c.text.strip()!r} are not understood behind an equation", c.place)
+            elif letter_of(c) is None or letter_of(c) not in env:
+                text = self.source.text[c.place.start : c.place.end]
+                raise self.fail(
+                    f"{text!r} behind an equation is not understood; expected a condition on its indices", c.place
+                )
+        return out
+
+    # ------------------------------------------------------------ facts
+
+    def facts(self, d: Drafter) -> list[tuple[Drafted, Expr, str, Place]]:
+        """Declared equations of data, drafted as equations of nothing."""
+        out: list[tuple[Drafted, Expr, str, Place]] = []
+        for text, place in self.declared.facts:
+            try:
+                row = parse_line(text)
+            except ReadError as e:
+                raise self.fail(f"this fact is not understood: {e.what}", place) from None
+            right = row.relations[0].right if len(row.relations) == 1 else None
+            if row.left is None or not isinstance(right, Number) or not isinstance(row.left, BigOperator):
+                raise self.fail("expected a fact such as \\sum_j y_j = 1", place)
+            n = -1 - len(out)
+            d.scopes.equation, d.taken, d.scopes.lenient = n, set(), True
+            try:
+                value = d.value(row.left, {})
+            except ReadError as e:
+                raise self.fail(f"this fact is not understood: {e.what}", place) from None
+            d.scopes.lenient = False
+            out.append((Drafted(Ref(f"fact:{n}", ()), value.expr, n, place), d.value(right, {}).expr, text, place))
+        return out
+
+    # ------------------------------------------------------------ the network
+
+    def model(self, sizes: dict[str, int]) -> Model:
+        d = self.drafter()
+        self.define_functions(d)
+        drafts = self.draft(d)
+        facts = self.facts(d)
+        for name, place in self.named_in_declarations():
+            if name not in d.signatures and name not in d.definitions:
+                raise self.fail(f"{name} stands in no equation of this file", place)
+        axes = Axes(self.source, self.declared, d.scopes, d.signatures, [*drafts, *(f for f, *_ in facts)], d.places)
+        constants = frozenset(
+            {c.label for c in axes.classes.values() if not c.layered}
+            | set(d.scopes.constants)
+            | {n for c in axes.classes.values() if c.high is not None for n in c.high.names}
+        )
+        settler = Settler(axes, self.guards, self.free, constants, frozenset(self.declared.zero))
+        settler.name_indices()
+        settler.letters = {n: v for n, v in settler.letters.items() if not n.startswith("fact:")}
+        settler.settled = [settler.settle(e) for e in drafts]
+        kinds = self.kinds(d, drafts)
+        meanings = {n: m for n, (m, _) in self.declared.meanings.items()}
+        where = {n: s.place for n, s in d.signatures.items()}
+        bases = settler.build(kinds, meanings, where)
+        settler.check()
+        settler.settled += bases
+        held = [
+            Fact(settler.expression(f.rhs, self.fact_letters(d, f), frozenset(), f), rhs, text)
+            for f, rhs, text, _ in facts
+        ]
+        system = self.system(d, axes, settler, held, sizes)
+        found = lessons_network(system, self.numbers(system, sizes))
+        notation = model_notation(self.declared, d, axes, settler, system, found[1] if found else None)
+        provenance = entries(self.declared, d, axes, settler, system)
+        if found:
+            system = found[0]
+        return Model(system, notation, provenance)
+
+    def fact_letters(self, d: Drafter, f: Drafted) -> dict[str, Affine]:
+        return {s.id: affine(s.letter) + 0 for s in d.scopes.all.values() if s.equation == f.number and s.free}
+
+    def named_in_declarations(self) -> list[tuple[str, Place]]:
+        out = [(n, p) for n, (_, p) in self.declared.kinds.items()]
+        out += [(n, p) for n, (_, p) in self.declared.labels.items()]
+        out += [(n, p) for n, (_, p) in self.declared.shapes.items()]
+        out += list(self.declared.zero.items())
+        return out
+
+    def kinds(self, d: Drafter, drafts: list[Drafted]) -> dict[str, Kind]:
+        out: dict[str, Kind] = {}
+        for name in d.signatures:
+            declared = self.declared.kinds.get(name)
+            if name in d.equated:
+                if declared is not None:
+                    raise self.fail(
+                        f"{name} has an equation, so it cannot be declared as data or a parameter", declared[1]
+                    )
+                out[name] = "derived"
+            elif declared is not None:
+                out[name] = declared[0]  # type: ignore[assignment]
+            elif name in self.declared.labels or name == "x":
+                out[name] = "input"
+            elif name == "y":
+                out[name] = "target"
+            else:
+                out[name] = "parameter"
+        cost = self.cost(d, drafts)
+        if cost:
+            out[cost] = "cost"
+        return out
+
+    def cost(self, d: Drafter, drafts: list[Drafted]) -> str:
+        """The scalar that nothing else uses; empty where there is none."""
+        used = {r.family for e in drafts for _, r in walk(e.rhs) if isinstance(r, Ref) and r.family != e.lhs.family}
+        scalars = [e for e in drafts if not e.lhs.indices and e.lhs.family not in used]
+        if self.declared.cost is not None:
+            name, place = self.declared.cost
+            if not any(e.lhs.family == name and not e.lhs.indices for e in drafts):
+                raise self.fail(f"{name} is no number that an equation of this file defines", place)
+            return name
+        if len(scalars) > 1:
+            names = ", ".join(e.lhs.family for e in scalars)
+            raise self.fail(
+                f"several numbers that nothing uses: {names}; say which is the cost, as in '%| cost {scalars[0].lhs.family}'",
+                scalars[1].place,
+            )
+        return scalars[0].lhs.family if scalars else ""
+
+    def system(self, d: Drafter, axes: Axes, settler: Settler, facts: list[Fact], sizes: dict[str, int]) -> System:
+        clocks = [c for c in axes.classes.values() if c.recursion and axes.is_clock(c)]
+        if len(clocks) > 1:
+            raise self.fail(
+                "the widths of two axes of layers differ from layer to layer; one is read", self.equations[0].place
+            )
+        layers = clocks[0].high if clocks else affine(0)
+        assert layers is not None
+        widths: tuple[int | None, ...] = ()
+        if clocks:
+            widths = (None,) if layers.value is None else (None,) * (layers.value + 1)
+        known = {c.label: c.number for c in axes.classes.values() if c.number is not None}
+        cost = next((n for n, k in settler.families.items() if k.kind == "cost"), "")
+        return System(
+            settler.families,
+            tuple(s.equation for s in settler.settled),
+            cost,
+            layers,
+            widths,
+            facts=tuple(facts),
+            sizes={**known, **{n: v for n, v in sizes.items() if "_" not in n or n in settler.constants}},
+            rules=self.declared.rules,
+            integers=self.declared.integers,
+        )
+
+    def numbers(self, system: System, sizes: dict[str, int]) -> list[int | None] | None:
+        """n_0, ..., n_L where numbers are given."""
+        last = next(iter(system.layers.names), "")
+        if last not in sizes:
+            return None
+        label = next((a.label for f in system.families.values() for a in f.axes if a.at is not None), "n")
+        return [sizes.get(f"{label}_{k}") for k in range(sizes[last] + 1)]
+
+
+def all_bound(node: Node) -> list[str]:
+    """Every letter that a sum in a formula binds."""
+    out = list(bound_letters(node.sub)) if isinstance(node, BigOperator) else []
+    for c in children(node):
+        out += all_bound(c)
+    return out
+
+
+def canonical_draft(e: Expr) -> Expr:
+    return canonical(e)
+
+
+def table_entry(value: Expr, argument: str) -> str:
+    """The entry of the tables with this very formula; empty where there is none."""
+    from symbackprop import functions as F
+
+    for f in F.FUNCTIONS.values():
+        if f.value is not None and f.value(Param(argument)) == value:
+            return f.name
+    return ""
+
+
+__all__ = ["Entry", "Model", "read_model"]

@@ -1,0 +1,398 @@
+r"""A first look at a model file: which letters are indices, which scripts are part of a name.
+
+Nothing is decided from one place alone: `W^{(i)}` is a matrix with a name where i counts nothing in its equation,
+`x^{(i)}` a sample where a sum runs over i, and `a^{(1)}` a layer where `a^{(l-1)}` stands elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from symbackprop.read.declare import Declarations
+from symbackprop.read.lexer import Source
+from symbackprop.read.names import letter_of, spelled
+from symbackprop.read.syntax import (
+    Application,
+    BigOperator,
+    Chain,
+    Group,
+    Indicator,
+    Listing,
+    Negative,
+    Node,
+    Number,
+    Place,
+    Product,
+    Script,
+    Scripted,
+    Sum,
+    Symbol,
+    children,
+    pieces,
+)
+
+ROUND = ("round", "square", "angle")
+TRANSPOSES = ("T", "top", "intercal", "dagger")
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A symbol with its scripts where it stands.
+
+    Args:
+        key: Its spelled name, scripts apart.
+        letters: The index letters that are bound around it, or free on the left of its equation.
+        applied: A bracket follows at once.
+        left: It is the left side of an equation.
+    """
+
+    key: str
+    bold: bool
+    sub: Script | None
+    sup: Script | None
+    letters: frozenset[str]
+    applied: bool
+    left: bool
+    place: Place
+    primes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the scripts of a symbol are.
+
+    Args:
+        unit: What belongs to its name: `Q` of W^{Q}, `total` of E_{total}, with where it stands.
+        upper, lower: The index expressions above and below, in the order written.
+        powers: What is left above: exponents, in order.
+    """
+
+    name: str
+    sub_unit: str = ""
+    sup_unit: str = ""
+    upper: tuple[Node, ...] = ()
+    lower: tuple[Node, ...] = ()
+    powers: tuple[Node, ...] = ()
+    transposed: bool = False
+    brackets: str = ""
+
+
+def sightings(node: Node, bound: frozenset[str], left: bool = False, applied: bool = False) -> Iterator[Sighting]:
+    """Every symbol of a formula that is no index letter."""
+    match node:
+        case Symbol(font="operator"):
+            pass
+        case Symbol():
+            yield Sighting(spelled(node), node.font == "bold", None, None, bound, applied, left, node.place)
+        case Scripted(base=Symbol() as base) if base.font != "operator":
+            key = spelled(base) if applied else primed(base, node.primes)
+            bold = base.font == "bold"
+            yield Sighting(key, bold, node.sub, node.sup, bound, applied, left, node.place, node.primes)
+            for item in node.sub.pieces if node.sub else ():
+                if isinstance(item, Scripted) and item.sub is not None:
+                    yield from sightings(item, bound)
+            if node.sup is not None and base.name == "e" and node.sub is None:
+                for item in node.sup.items:
+                    yield from sightings(item, bound)
+        case Scripted(base=Symbol()):
+            pass
+        case Scripted(base=base):
+            yield from sightings(base, bound)
+            for script in (node.sub, node.sup):
+                for item in script.items if script and not isinstance(base, Application) else ():
+                    yield from sightings(item, bound)
+        case Product(factors=factors, operators=operators):
+            for n, f in enumerate(factors):
+                follows = n + 1 < len(factors) and not operators[n] and isinstance(factors[n + 1], Group)
+                follows = follows and factors[n + 1].kind in ("round", "square")  # type: ignore[union-attr]
+                yield from sightings(f, bound, applied=follows)
+        case BigOperator(sub=sub, body=body):
+            inner = bound | frozenset(bound_letters(sub))
+            for item in sub.items if sub else ():
+                yield from datum_sightings(item, bound)
+            yield from sightings(body, inner)
+        case Application(argument=argument):
+            yield from sightings(argument, bound)
+        case Indicator(condition=condition):
+            yield from sightings(condition, bound)
+        case _:
+            for child in children(node):
+                yield from sightings(child, bound)
+
+
+def primed(base: Symbol, primes: int) -> str:
+    """The name of a symbol with primes that is no function: x' is x_prime."""
+    return spelled(base) + "_prime" * primes
+
+
+def datum_sightings(node: Node, bound: frozenset[str]) -> Iterator[Sighting]:
+    r"""Quantities in the limits of a sum: the y_i of \sum_{j \ne y_i}."""
+    if isinstance(node, Scripted) and node.sub is not None:
+        yield from sightings(node, bound)
+    elif isinstance(node, Chain):
+        for child in children(node):
+            yield from datum_sightings(child, bound)
+
+
+def bound_letters(sub: Script | None) -> tuple[str, ...]:
+    """The letters that the limits of a sum introduce, in order."""
+    out: list[str] = []
+    for item in sub.items if sub else ():
+        for part in pieces(item) if not isinstance(item, Chain) else (item,):
+            letter = letter_of(part) if not isinstance(part, Chain) else chain_letter(part, out)
+            if letter is not None and letter not in out:
+                out.append(letter)
+    return tuple(out)
+
+
+def chain_letter(chain: Chain, known: Sequence[str] = ()) -> str | None:
+    """The letter that a range such as i=1, j <= i or 0 <= k < r is about; None for a condition on known ones."""
+    sides = [chain.first, *(r.right for r in chain.relations)]
+    candidates = sides[:1] if len(sides) == 2 else sides[1:2]
+    letter = letter_of(candidates[0]) if candidates[0] is not None else None
+    return None if letter in known else letter
+
+
+def affine_letters(node: Node) -> frozenset[str]:
+    """The letters of an index expression."""
+    letter = letter_of(node)
+    if letter is not None:
+        return frozenset({letter})
+    if isinstance(node, Sum | Negative | Product | Group):
+        return frozenset().union(*map(affine_letters, children(node)))
+    return frozenset()
+
+
+def is_affine(node: Node) -> bool:
+    """Whether a node is made of letters, whole numbers, plus, minus and products."""
+    if isinstance(node, Sum | Negative):
+        return all(map(is_affine, children(node)))
+    if isinstance(node, Product):
+        return all(op in ("", r"\cdot", "*") for op in node.operators) and all(map(is_affine, node.factors))
+    if isinstance(node, Group):
+        return node.kind in ROUND and is_affine(node.body)
+    return (isinstance(node, Number) and node.text.isdigit()) or letter_of(node) is not None
+
+
+def shifted(node: Node) -> str | None:
+    """The letter of l - 1 or t + 1: a letter plus or minus a number."""
+    if isinstance(node, Group):
+        return shifted(node.body) if node.kind in ROUND else None
+    if isinstance(node, Sum) and len(node.terms) == 2:
+        letter = letter_of(node.terms[0].body)
+        if letter is not None and isinstance(node.terms[1].body, Number):
+            return letter
+    return None
+
+
+def superscripts(sup: Script | None) -> list[tuple[Node, str]]:
+    """What stands above, part by part: its content and the brackets around it."""
+    out: list[tuple[Node, str]] = []
+    for item in sup.items if sup else ():
+        for p in pieces(item):
+            if isinstance(p, Group) and p.kind in ROUND:
+                inside = p.body.items if isinstance(p.body, Listing) else (p.body,)
+                out += [(i, p.open) for i in inside]
+            else:
+                out.append((p, ""))
+    return out
+
+
+@dataclass
+class Letters:
+    """What a file as a whole says of its letters.
+
+    Args:
+        above: Letters that are indices wherever they stand above a symbol.
+        layered: Symbols that carry an index above.
+        numbered: Symbols whose subscripts are numbers only: names such as C_0.
+        arity: For each name, how many indices stand below it.
+        functions: Symbols that are only ever applied to brackets.
+        plain: Symbols that stand somewhere without a bracket behind them.
+    """
+
+    declared: Declarations
+    source: Source
+    all: list[Sighting]
+    constants: frozenset[str]
+    above: frozenset[str] = frozenset()
+    layered: set[str] = field(default_factory=set)
+    numbered: set[str] = field(default_factory=set)
+    arity: dict[str, int] = field(default_factory=dict)
+    bare: set[str] = field(default_factory=set)
+    arrays: set[str] = field(default_factory=set)
+    functions: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        left_above = {affine_letter(n) for s in self.all if s.left for n, _ in superscripts(s.sup)}
+        shifts = {shifted(n) for s in self.all for n, _ in superscripts(s.sup)}
+        self.above = frozenset(self.declared.ranges) | frozenset(n for n in left_above & shifts if n is not None)
+        self.spread()
+        for s in self.all:
+            if s.bold:
+                self.arrays.add(s.key)
+        keys = {s.key for s in self.all}
+        for key in keys:
+            mine = [s for s in self.all if s.key == key and s.sub is not None]
+            if mine and all(isinstance(p, Number) for s in mine for p in s.sub.pieces):  # type: ignore[union-attr]
+                self.numbered.add(key)
+        for s in self.all:
+            r = self.reading(s)
+            if r.lower:
+                if not all(isinstance(n, Number) for n in r.lower):
+                    self.arity[r.name] = max(self.arity.get(r.name, 0), len(r.lower))
+            elif not s.applied:
+                self.bare.add(r.name)
+        for name, (axes, _) in self.declared.shapes.items():
+            # Recursion letters in a shape stand above or below as they are written.
+            self.arity[name] = len(axes)
+        for key in keys:
+            mine = [s for s in self.all if s.key == key]
+            if key not in self.declared.kinds and all((s.applied or s.left) and s.sub is None for s in mine):
+                if any(s.applied for s in mine) and not any(s.left and not s.applied for s in mine):
+                    self.functions.add(key)
+
+    def spread(self) -> None:
+        """Symbols with an index above, until nothing changes: what a sum binds once is an index everywhere on them."""
+        while True:
+            before = len(self.layered)
+            for s in self.all:
+                for n, brackets in superscripts(s.sup):
+                    letters = affine_letters(n) if is_affine(n) else frozenset()
+                    if (
+                        letters & self.above
+                        or (brackets and letters & s.letters)
+                        or (s.left and s.key in self.layered and brackets)
+                    ):
+                        self.layered.add(s.key)
+            if len(self.layered) == before:
+                return
+
+    def reading(self, s: Sighting) -> Reading:
+        """What its scripts mean."""
+        sub_unit, lower = self.below(s)
+        upper: list[Node] = []
+        powers: list[Node] = []
+        units: list[str] = []
+        transposed, around = False, ""
+        array = s.bold or s.key in self.declared.shapes
+        for n, brackets in superscripts(s.sup):
+            letters = affine_letters(n) if is_affine(n) else frozenset()
+            if (
+                isinstance(n, Symbol)
+                and not brackets
+                and n.name in TRANSPOSES
+                and (n.name != "T" or self.is_transpose(s, array))
+            ):
+                transposed = True
+            elif is_affine(n) and (
+                letters & (self.above | s.letters if brackets else self.above)
+                or (s.key in self.layered and (brackets or (letters <= self.constants and letters)))
+            ):
+                upper.append(n)
+                around = {"(": "()", "[": "[]", r"\langle": "<>"}.get(brackets, around)
+            elif (unit := unit_of(n)) is not None and (brackets or is_unit(n, s.letters)):
+                units.append(unit)
+                around = {"(": "()", "[": "[]"}.get(brackets, around)
+            elif isinstance(n, Number) and not brackets and s.key in self.layered and self.unbracketed(s.key):
+                raise self.source.error(
+                    f"{s.key}^{n.text} may be layer {n.text} or a power; write the layer in brackets, "
+                    f"or the power as ({s.key}^l)^{n.text}",
+                    n.place,
+                )
+            else:
+                powers.append(n)
+        name = "_".join([s.key, *filter(None, (sub_unit, "_".join(units)))])
+        return Reading(name, sub_unit, ",".join(units), tuple(upper), lower, tuple(powers), transposed, around)
+
+    def is_transpose(self, s: Sighting, array: bool) -> bool:
+        """T above an array, where it does not count layers or times."""
+        return array or s.key in self.arrays or "T" not in self.constants | self.above
+
+    def unbracketed(self, key: str) -> bool:
+        """Whether the layer of a symbol stands without brackets somewhere."""
+        return any(
+            not brackets and affine_letters(n) & (self.above | self.constants)
+            for s in self.all
+            if s.key == key
+            for n, brackets in superscripts(s.sup)
+        )
+
+    def below(self, s: Sighting) -> tuple[str, tuple[Node, ...]]:
+        """What stands below: part of the name, and indices."""
+        if s.sub is None:
+            return "", ()
+        parts = index_parts(s.sub)
+        if s.key in self.numbered and s.key not in self.declared.shapes:
+            return "".join(p.text for p in parts if isinstance(p, Number)), ()
+        names: list[str] = []
+        lower: list[Node] = []
+        for p in parts:
+            if isinstance(p, Symbol) and letter_of(p) is None:
+                names.append(p.name)
+            elif (
+                s.bold
+                and not (affine_letters(p) & (s.letters | self.declared.ranges.keys()))
+                and not isinstance(p, Scripted)
+            ):
+                names.append(unit_of(p) or "")
+            else:
+                lower.append(p)
+        return "".join(names), tuple(lower)
+
+
+def index_parts(sub: Script) -> list[Node]:
+    """The parts of a subscript: `jk` and `j,k` are two, `si + k` is one."""
+    return [p for item in sub.items for p in pieces(item)]
+
+
+def affine_letter(node: Node) -> str | None:
+    return letter_of(node.body if isinstance(node, Group) else node)
+
+
+def unit_of(node: Node) -> str | None:
+    """What a script is called where it is part of a name."""
+    if isinstance(node, Symbol):
+        return spelled(node)
+    if isinstance(node, Number):
+        return node.text
+    if isinstance(node, Product) and node.juxtaposed:
+        parts = [unit_of(p) for p in node.factors]
+        return None if None in parts else "".join(p for p in parts if p)
+    return None
+
+
+def is_unit(node: Node, letters: frozenset[str]) -> bool:
+    """Whether something above without brackets names a unit: a single capital or a word, and no index."""
+    return (
+        isinstance(node, Symbol)
+        and spelled(node) not in letters
+        and (node.name[:1].isupper() or (len(node.name) > 1 and letter_of(node) is None))
+    )
+
+
+def size_letters(node: Node, bound: frozenset[str]) -> Iterator[str]:
+    """The letters that end sums: K of a sum from 1 to K, and n for n_{l-1}."""
+    if isinstance(node, BigOperator):
+        own = frozenset(bound_letters(node.sub))
+        ends: list[Node] = list(node.sup.items) if node.sup else []
+        for item in node.sub.items if node.sub else ():
+            if isinstance(item, Chain):
+                ends += [c for c in children(item) if letter_of(c) not in own]
+        for end in ends:
+            yield from affine_letters(end) - bound - own
+            yield from stems(end)
+        yield from size_letters(node.body, bound | own)
+        return
+    for child in children(node):
+        yield from size_letters(child, bound)
+
+
+def stems(node: Node) -> Iterator[str]:
+    """The letters of sizes with a subscript, marked by an underscore behind them."""
+    if isinstance(node, Scripted) and node.sub is not None and (stem := letter_of(node.base)) is not None:
+        yield stem + "_"
+    elif isinstance(node, Sum | Negative | Product | Group):
+        for child in children(node):
+            yield from stems(child)

@@ -1,0 +1,247 @@
+r"""Index letters in their scopes, and index expressions over them in the author's own numbers.
+
+Every letter that a sum binds, and every one that is free on a left side, is a scope of its own with a name such as
+`j#3`; what is known of one is gathered here until axes are decided.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from symbackprop.errors import ReadError
+from symbackprop.indices import Affine, Constraint, Guard, affine, at_least, equals
+from symbackprop.read.lexer import Source
+from symbackprop.read.names import letter_of
+from symbackprop.read.scan import chain_letter
+from symbackprop.read.syntax import (
+    Chain,
+    Group,
+    Negative,
+    Node,
+    Number,
+    Place,
+    Product,
+    Script,
+    Scripted,
+    Sum,
+    Symbol,
+    pieces,
+    show,
+)
+
+Env = dict[str, str]
+"""Letters to scopes."""
+
+
+@dataclass
+class Scope:
+    """One index letter where it is bound.
+
+    Args:
+        low, high: Its limits as written; None where there are none.
+        free: It is free on a left side, not bound by a sum.
+    """
+
+    id: str
+    letter: str
+    place: Place
+    free: bool
+    equation: int
+    low: Affine | None = None
+    high: Affine | None = None
+    guard: list[Constraint] = field(default_factory=list)
+    unequal: list[Node] = field(default_factory=list)
+    moved: bool = False
+    """Its limits are part of the axis alone, as a condition says."""
+
+
+@dataclass
+class Scopes:
+    """All scopes of a file.
+
+    Args:
+        constants: Names that may stand in index expressions besides letters: strides, last layers, sizes.
+        widths: Names of sizes with a subscript: n_{l-1} is the letter n at a layer.
+    """
+
+    source: Source
+    constants: set[str] = field(default_factory=set)
+    all: dict[str, Scope] = field(default_factory=dict)
+    joined: list[tuple[str, str, Place]] = field(default_factory=list)
+    widths: dict[str, tuple[str, Affine]] = field(default_factory=dict)
+    equation: int = 0
+    lenient: bool = False
+    """Letters that no sum binds are let in, as positions: for text about a model rather than a model."""
+
+    def fail(self, message: str, place: Place) -> ReadError:
+        return self.source.error(message, place)
+
+    def join(self, a: str, b: str, place: Place) -> None:
+        self.joined.append((a, b, place))
+
+    def new(self, letter: str, place: Place, free: bool = False) -> Scope:
+        s = Scope(f"{letter}#{len(self.all)}", letter, place, free, self.equation)
+        self.all[s.id] = s
+        return s
+
+    # ------------------------------------------------------------ index expressions
+
+    def affine(self, node: Node, env: Env, what: str = "an index") -> Affine:
+        """An index expression in the author's numbers."""
+        letter = letter_of(node)
+        if letter is not None:
+            return self.name(letter, node, env)
+        match node:
+            case Number(text=text):
+                if not text.isdigit():
+                    raise self.fail(
+                        f"{text} is no whole number; {what} is made of letters and whole numbers", node.place
+                    )
+                return affine(int(text))
+            case Sum(terms=terms):
+                out = affine(0)
+                for t in terms:
+                    if t.sign not in "+-":
+                        raise self.fail(f"{t.sign} in {what} is not understood", node.place)
+                    out = out + self.affine(t.body, env, what) * (1 if t.sign == "+" else -1)
+                return out
+            case Negative(body=body):
+                return -self.affine(body, env, what)
+            case Group(body=body) if node.kind in ("round", "square", "brace"):
+                return self.affine(body, env, what)
+            case Product(factors=factors, operators=operators) if all(o in ("", r"\cdot", "*") for o in operators):
+                out = self.affine(factors[0], env, what)
+                for f in factors[1:]:
+                    out = out * self.affine(f, env, what)
+                return out
+            case Scripted(base=Symbol() as base, sub=Script() as sub, sup=None, primes=0) if len(sub.items) == 1:
+                stem = letter_of(base)
+                if stem is not None and not isinstance(sub.items[0], Chain):
+                    at = self.affine(sub.items[0], env, "a layer")
+                    name = f"{stem}@{at}"
+                    self.widths[name] = (stem, at)
+                    return affine(name)
+        text = self.source.text[node.place.start : node.place.end]
+        raise self.fail(
+            f"{text!r} is not understood as {what}; expected letters and whole numbers, as in l-1", node.place
+        )
+
+    def name(self, letter: str, node: Node, env: Env) -> Affine:
+        if letter in env:
+            return affine(env[letter])
+        if letter in self.constants:
+            return affine(letter)
+        if self.lenient:
+            env[letter] = self.new(letter, node.place, free=True).id
+            return affine(env[letter])
+        raise self.fail(
+            f"the index {letter} is neither summed here nor on the left of this equation; "
+            f"a sum over {letter}, or {letter} on the left, would fit",
+            node.place,
+        )
+
+    # ------------------------------------------------------------ limits and conditions
+
+    def limits(
+        self, sub: Script | None, sup: Script | None, env: Env, sign: str, place: Place
+    ) -> tuple[Env, list[Scope]]:
+        """The letters that a sum sign binds, with what its limits say."""
+        if sub is None:
+            raise self.fail(f"this {sign} names no index; expected one below it, as in \\{sign}_j", place)
+        inner, out = dict(env), list[Scope]()
+        for item in sub.items:
+            if isinstance(item, Chain):
+                self.bind(item, inner, out, sign)
+                continue
+            for part in pieces(item):
+                letter = letter_of(part)
+                if letter is None:
+                    text = self.source.text[part.place.start : part.place.end]
+                    raise self.fail(f"{text!r} is no index letter", part.place)
+                self.introduce(letter, part.place, inner, out)
+        if sup is not None:
+            if len(out) != 1 or len(sup.items) != 1 or out[0].low is None:
+                raise self.fail(f"an upper limit needs a lower one, as in \\{sign}_{{j=1}}^{{n}}", sup.place)
+            out[0].high = self.affine(sup.items[0], env, "an upper limit")
+        if not out:
+            raise self.fail(f"this {sign} introduces no index", sub.place)
+        for s in out:
+            if s.low is not None and s.high is None and sup is None and not s.guard:
+                raise self.fail(f"the sum over {s.letter} has a lower limit and no upper one", sub.place)
+        return inner, out
+
+    def introduce(self, letter: str, place: Place, env: Env, out: list[Scope]) -> Scope:
+        if letter in self.constants:
+            raise self.fail(
+                f"{letter} is a size or a last layer, and here an index; give one of them another letter", place
+            )
+        s = self.new(letter, place)
+        env[letter] = s.id
+        out.append(s)
+        return s
+
+    def bind(self, chain: Chain, env: Env, out: list[Scope], sign: str) -> None:
+        letter = chain_letter(chain, [s.letter for s in out])
+        if letter is None:
+            if not out:
+                raise self.fail(
+                    "these limits are not understood; expected such as j=1, j \\le i or 0 \\le k < r", chain.place
+                )
+            out[-1].guard += self.chain(chain, env)
+            return
+        sides = [chain.first, *(r.right for r in chain.relations)]
+        signs = [r.sign for r in chain.relations]
+        place = chain.place
+        outer = dict(env)
+        s = self.introduce(letter, place, env, out)
+        if len(sides) == 2 and signs == ["="]:
+            assert sides[1] is not None
+            s.low = self.affine(sides[1], outer, "a lower limit")
+        elif len(sides) == 2 and signs[0] in ("<=", "<", ">=", ">"):
+            assert sides[1] is not None
+            end = self.affine(sides[1], outer, "a limit")
+            if signs[0] in ("<=", "<"):
+                s.high = end - (signs[0] == "<")
+            else:
+                s.low = end + (signs[0] == ">")
+            s.moved = True
+        elif len(sides) == 2 and signs == ["!="]:
+            assert sides[1] is not None
+            s.unequal.append(sides[1])
+        elif len(sides) == 3 and all(x in ("<=", "<") for x in signs):
+            assert sides[0] is not None and sides[2] is not None
+            s.low = self.affine(sides[0], outer, "a lower limit") + (signs[0] == "<")
+            s.high = self.affine(sides[2], outer, "an upper limit") - (signs[1] == "<")
+        else:
+            raise self.fail(
+                f"this range of {letter} is not understood; expected such as {letter}=1 or 0 \\le {letter} < n", place
+            )
+
+    def chain(self, chain: Chain, env: Env) -> Guard:
+        """A condition on indices: 1 <= l < L, j <= i, t = 1."""
+        sides = [chain.first, *(r.right for r in chain.relations)]
+        out: list[Constraint] = []
+        for (a, b), r in zip(zip(sides, sides[1:], strict=False), chain.relations, strict=True):
+            if a is None or b is None:
+                raise self.fail("a side of this condition is missing", chain.place)
+            left, right = self.affine(a, env, "a condition"), self.affine(b, env, "a condition")
+            match r.sign:
+                case "=":
+                    out.append(equals(left, right))
+                case "<=":
+                    out.append(at_least(right, left))
+                case "<":
+                    out.append(at_least(right - 1, left))
+                case ">=":
+                    out.append(at_least(left, right))
+                case ">":
+                    out.append(at_least(left - 1, right))
+                case sign:
+                    raise self.fail(
+                        f"{sign!r} in a condition on indices is not understood; expected =, <, >, \\le or \\ge", r.place
+                    )
+        return tuple(out)
+
+
+def text_of(node: Node, source: Source) -> str:
+    return source.text[node.place.start : node.place.end] or show(node)
