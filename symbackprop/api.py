@@ -11,14 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from symbackprop.errors import GoalError
-from symbackprop.models import find_model
-from symbackprop.notation import Notation, find_notation
+from symbackprop.errors import GoalError, ModelError
+from symbackprop.models import find_model, find_notation, library_model, models, read
+from symbackprop.notation import Notation
 
 if TYPE_CHECKING:
-    from symbackprop.compile import GradientFunction
+    from symbackprop.compile import GradientFunction, ModelGradient
     from symbackprop.derivation import Record, Section, Step
     from symbackprop.network import System
+    from symbackprop.read.model import Model
     from symbackprop.render.document import Document
     from symbackprop.symbols import Expr, Partial, Ref
     from symbackprop.verdict import Check
@@ -101,24 +102,73 @@ def _cost(loss: Any) -> Any:
     return read(loss)
 
 
-def load(name: str, **changes: Any) -> Network:
-    """A built-in model by name, with some of its `dense` arguments changed.
+def load(model: str | os.PathLike[str], sizes: Any = None, **changes: Any) -> Network:
+    """A built-in model by name, or the model in a file.
+
+    Args:
+        sizes: Numbers for sizes, last layers and strides by name, {"K": 3, "n_0": 784}; for a fully connected network
+            also the list of its widths.
+        changes: For a fully connected network, other arguments of `dense`: activation, loss, bias, facts, notation.
 
     Raises:
         UnknownNameError: No model of that name.
+        ModelReadError: A file that is not understood, with line and column.
+        ModelError: A file that cannot be read, or changes that the model does not take.
 
     >>> load("nielsen").notation.name
     'nielsen'
+    >>> load("attention")
+    Network(attention)
     """
-    model = find_model(name)
-    return dense(**{**model.arguments, "notation": model.notation, **changes})
+    from symbackprop.network import dense_arguments
+
+    found = find_model(model)
+    numbers = dict(sizes) if isinstance(sizes, Mapping) else None
+    made = library_model(found.name) if found.name in models() and not numbers else read(found, numbers)
+    notation = find_notation(changes.pop("notation", made.notation))
+    if sizes is not None and numbers is None:
+        changes["sizes"] = sizes
+        changes.setdefault("width", None)
+    if not changes:
+        return Network(made.system, notation, found.name, made)
+    arguments = dense_arguments(made.system)
+    if arguments is None:
+        raise ModelError(
+            f"{found.name} is no fully connected network, so it takes no {', '.join(sorted(set(changes) - {'width'}))}; "
+            "give numbers for its sizes by name"
+        )
+    return dense(**{**arguments, **changes}, notation=notation)
 
 
 class Network:
     """Equations, and the notation to write them in. Built by `dense` or `load`."""
 
-    def __init__(self, system: System, notation: Notation, label: str = "") -> None:
-        self.stated, self.notation, self.label = system, notation, label
+    def __init__(self, system: System, notation: Notation, label: str = "", read: Model | None = None) -> None:
+        self.stated, self.notation, self.label, self._read = system, notation, label, read
+
+    @classmethod
+    def from_latex(cls, text: str | bytes, sizes: Mapping[str, int] | None = None, name: str = "") -> Network:
+        r"""The network that the text of a model file says.
+
+        Raises:
+            ModelReadError: What is not understood or has two readings, with line and column.
+
+        >>> Network.from_latex(r"C = \sum_{j=1}^{J} (a_j - y_j)^2 \\ a_j = \sum_{k=1}^{K} w_{jk} x_k").derive("w_jk").result
+        2(aⱼ − yⱼ) · xₖ
+        """
+        from dataclasses import replace
+
+        from symbackprop.read.model import read_model
+
+        model = read_model(text, sizes=sizes)
+        notation = replace(model.notation, name=name or model.notation.title or "model")
+        return cls(model.system, notation, notation.name, model)
+
+    def model_text(self, notation: str | Notation | None = None) -> str:
+        """The network as a model file, which reads back as an equal network."""
+        from symbackprop.render.model import model_text
+
+        return model_text(self.stated, self.notation if notation is None else find_notation(notation))
 
     @cached_property
     def system(self) -> System:
@@ -265,6 +315,14 @@ class Network:
         """The whole backward pass: its equations, as a loop in pseudocode, and as code."""
         return BackwardPass(self)
 
+    def matrix(self, layout: str = "column") -> MatrixForms:
+        """Both passes in matrix form, derived from the index form, each line with its shapes.
+
+        Args:
+            layout: `column` (vectors are columns), `row`, or `batch` (samples in rows).
+        """
+        return MatrixForms(self, layout)
+
     def update(self, goal: Any = None) -> Derivation:
         """The step of gradient descent w <- w - eta dC/dw, C the cost averaged over the samples."""
         from symbackprop.symbols import Partial, Ref
@@ -275,29 +333,72 @@ class Network:
 
     # ------------------------------------------------------------ numbers
 
-    def forward(self, params: Mapping[str, Any], x: Any) -> dict[str, Any]:
-        """Every z, a and the output, by name: {"z": [z_1, ...], "a": [a_0, ...], "output": a_L}."""
+    def forward(self, params: Mapping[str, Any], x: Any = None, **arrays: Any) -> dict[str, Any]:
+        """Every derived quantity by name.
+
+        Of a layered network: {"z": [z_1, ...], "a": [a_0, ...], "output": a_L}. Of any other model, whose arrays are
+        given by name: one array for each family.
+        """
         from symbackprop.compile import forward
 
-        return forward(self.system, params, x)
+        return forward(self.stated, {**params, **arrays} if arrays else params, x)
 
     def gradient(
-        self, backend: str = "numpy", wrt: Any = None, of: Any = None, given: Sequence[str] = ()
-    ) -> GradientFunction:
-        """Compile the gradient of the mean cost into a function of arrays.
+        self,
+        backend: str = "numpy",
+        wrt: Any = None,
+        of: Any = None,
+        given: Sequence[str] = (),
+        sizes: Mapping[str, int] | None = None,
+    ) -> GradientFunction | ModelGradient:
+        """Compile the gradient into a function of arrays.
 
         Args:
             backend: `numpy`, or `auto` for the fastest there is.
             wrt: Families to differentiate by; None: all parameters.
+            of: None: the cost. A quantity, such as `a_j^L`: its vector-Jacobian product.
+            given: Derived families whose values the caller has saved and passes; sums that are one of them are not
+                computed anew.
+            sizes: Integers that no array tells, such as strides.
 
         Returns:
-            `f(params, x, y)`: see `GradientFunction`.
+            For a layered network `f(params, x, y)`, see `GradientFunction`; for any other model `f(**arrays)` with
+            arrays by name, and `upstream={"O": dO}` where it has no cost of its own, see `ModelGradient`.
         """
         from symbackprop.compile import compile_gradient
+        from symbackprop.derive import adjoints
 
+        if of is not None and of not in (self.system.cost, *(self.system.mean or ())[:1]):
+            return self.toward(of).gradient(backend, wrt, None, given, sizes)
+        saved = self._families(given)
+        backward = adjoints(self.system, saved) if saved else self._adjoints
         return compile_gradient(
-            self.system, self._adjoints, backend=backend, wrt=wrt, of=of, given=tuple(given), describe=self.describe
+            self.system,
+            backward,
+            backend=backend,
+            wrt=wrt,
+            given=tuple(given),
+            describe=self.describe,
+            sizes={**self.system.sizes, **(sizes or {})},
         )
+
+    def with_functions(self, **functions: Any) -> Network:
+        """The model with definitions for its generic functions: names of activations, SymPy expressions or Python
+        functions, or a list with one for each layer.
+
+        >>> load("dense").with_functions(g="tanh").gradient(wrt=["W"])
+        <gradient of C by W; .source shows its code>
+        """
+        from symbackprop.network import with_functions
+
+        read_all = {n: _activations(f) for n, f in functions.items()}
+        return Network(with_functions(self.stated, read_all), self.notation, self.label)
+
+    def toward(self, *quantities: Any) -> Network:
+        """The model with the inner product of these quantities and gradients from outside as its cost."""
+        from symbackprop.network import with_upstream
+
+        return Network(with_upstream(self.stated, [self._quantity(q) for q in quantities]), self.notation, self.label)
 
     @cached_property
     def _adjoints(self) -> Any:
@@ -752,6 +853,65 @@ class SymbolTable(Rendered):
 
     def __repr__(self) -> str:
         return self.text()
+
+
+class MatrixForms(Rendered):
+    """Both passes in matrix form. Iterating gives the forms; what has none says why."""
+
+    def __init__(self, network: Network, layout: str) -> None:
+        from symbackprop.matrix import matrix_forms
+
+        self.network, self.layout = network, layout
+        self.rows = matrix_forms(network.system, network.notation, layout)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (row.form for row in self.rows)
+
+    @cached_property
+    def checks(self) -> tuple[Any, ...]:
+        """For each line with a matrix form: its steps applied again, its entries compared with the index form."""
+        from symbackprop.matrix import MatrixForm
+        from symbackprop.matrix.check import check
+
+        return tuple(check(form, self.network.system) for form in self if isinstance(form, MatrixForm))
+
+    def outcome(self, notation: Notation) -> str:
+        verdicts = {c.verdict for c in self.checks}
+        return "refuted" if "refuted" in verdicts else "proved" if verdicts <= {"proved"} else "undecided"
+
+    def _document(self, detail: str, notation: Notation, check: bool) -> Document:
+        from symbackprop.matrix import matrix_forms
+        from symbackprop.render.matrix_page import matrix_document
+
+        rows = self.rows
+        if notation is not self.network.notation:
+            rows = matrix_forms(self.network.system, notation, self.layout)
+        return matrix_document(rows, self.network.system, notation, self.layout, self.checks if check else ())
+
+    def json(self, detail: str = "lecture", notation: str | Notation | None = None) -> str:
+        import json
+
+        from symbackprop.matrix import MatrixForm
+        from symbackprop.render.matrix import latex
+
+        p = latex(self.network.system, self.network.notation if notation is None else find_notation(notation))
+        lines = [
+            {
+                "pass": row.kind,
+                "latex": p(row.form),
+                "condition": p.condition(row.form),
+                **(
+                    {"steps": [s.rule for s in row.form.steps], "shapes": [list(n) for n in p.notes(row.form)]}
+                    if isinstance(row.form, MatrixForm)
+                    else {"reason": row.form.reason}
+                ),
+            }
+            for row in self.rows
+        ]
+        return json.dumps({"schema": 1, "layout": self.layout, "lines": lines}, ensure_ascii=False, indent=2) + "\n"
+
+    def __repr__(self) -> str:
+        return f"MatrixForms({self.network.label}, {self.layout})"
 
 
 def directed(notation: Notation, families: Sequence[str]) -> Notation:

@@ -55,6 +55,11 @@ def parser() -> Parser:
     what.add_argument("--symbols", action="store_true", help="the notation table")
     what.add_argument("--backward", action="store_true", help="the whole backward pass")
     what.add_argument("--update", action="store_true", help="the step of gradient descent")
+    what.add_argument("--matrix", action="store_true", help="the matrix form of both passes, with its shapes")
+    d.add_argument(
+        "--layout", default="column", metavar="NAME", help="of the matrix form: column (default), row, batch"
+    )
+    d.add_argument("--given", metavar="NAMES", help="quantities that you have saved, separated by commas: P,O")
     d.add_argument("--notation", metavar="NAME", help="deeplizard, 3b1b or nielsen: the look only")
     d.add_argument("--detail", default="lecture", metavar="DETAIL", help="brief, lecture (default) or full")
     d.add_argument("--format", metavar="FORMAT", help="text (default), tex, md, html or json")
@@ -79,9 +84,12 @@ def parser() -> Parser:
     m.set_defaults(run=run_models)
 
     one = commands.add_parser(
-        "model", help="show what a model says", description="Show a model's equations, symbols and notation."
+        "model",
+        help="show what was understood of a model",
+        description="Show a model's equations, symbols and notation, and which line says so.",
     )
-    one.add_argument("model", metavar="NAME", help="a built-in model")
+    one.add_argument("model", metavar="NAME|FILE", help="a built-in model, or a model file; - is standard input")
+    one.add_argument("--latex", action="store_true", help="as a model file, such as is read back")
     one.add_argument("--ascii", action="store_true", help="plain ASCII instead of Unicode")
     one.set_defaults(run=run_model)
     return top
@@ -89,7 +97,19 @@ def parser() -> Parser:
 
 def model_options(p: argparse.ArgumentParser) -> None:
     group = p.add_argument_group("model options")
-    group.add_argument("--model", default="deeplizard", metavar="NAME", help="a built-in model (default: deeplizard)")
+    group.add_argument(
+        "--model",
+        default="deeplizard",
+        metavar="NAME|FILE",
+        help="a built-in model (default: deeplizard) or a .tex file",
+    )
+    group.add_argument(
+        "--size",
+        action="append",
+        default=[],
+        metavar="NAME=N",
+        help="a number for a size of the model, such as n_0=784",
+    )
     group.add_argument("--sizes", metavar="N,N,...", help="784,30,10 or 784-30-10; a letter is a symbolic width")
     group.add_argument("--activation", metavar="NAME", help="sigmoid, tanh, relu, ...; several separated by commas")
     group.add_argument("--loss", metavar="NAME", help="sum_squares, softmax_cross_entropy, ...")
@@ -98,7 +118,6 @@ def model_options(p: argparse.ArgumentParser) -> None:
 
 def network(options: argparse.Namespace) -> Network:
     """The network that the model options describe."""
-    from symbackprop.api import load
     from symbackprop.errors import ModelError
 
     changes: dict[str, Any] = {}
@@ -113,9 +132,33 @@ def network(options: argparse.Namespace) -> Network:
         changes["loss"] = options.loss
     if options.bias is not None:
         changes["bias"] = options.bias
-    if os.path.exists(options.model) or options.model.endswith(".tex"):
-        raise ModelError(f"{options.model} is a file; built-in models are read by name: see 'symbackprop models'")
-    return load(options.model, **changes)
+    numbers = dict(named_size(text) for text in options.size)
+    if numbers and "sizes" in changes:
+        raise ModelError("give either --sizes or --size, not both")
+    return opened(options.model, **({"sizes": numbers} if numbers else {}), **changes)
+
+
+def opened(model: str, **changes: Any) -> Network:
+    """A model by name, from a file, or from standard input."""
+    from symbackprop.api import Network, load
+    from symbackprop.errors import ModelError
+
+    if model != "-":
+        return load(model, **changes)
+    sizes = changes.pop("sizes", None)
+    if changes or (sizes is not None and not isinstance(sizes, dict)):
+        raise ModelError("a model from standard input takes numbers for its sizes by name, as in --size n=3")
+    return Network.from_latex(sys.stdin.buffer.read(), sizes=sizes, name="standard input")
+
+
+def named_size(text: str) -> tuple[str, int]:
+    """A size with its number: n_0=784."""
+    from symbackprop.errors import ModelError
+
+    name, _, number = text.partition("=")
+    if not name.strip() or not number.strip().isdecimal():
+        raise ModelError(f"--size {text}: expected a name and a whole number, such as n_0=784")
+    return name.strip(), int(number)
 
 
 def size(text: str, whole: str) -> int | str:
@@ -142,12 +185,17 @@ def run_derive(options: argparse.Namespace) -> int:
     if options.notation is not None:
         net = net.in_notation(options.notation)
     shown: Rendered
-    if options.symbols or options.backward:
+    whole = (
+        "--symbols" if options.symbols else "--backward" if options.backward else "--matrix" if options.matrix else ""
+    )
+    if whole:
         if goal is not None:
-            raise GoalError(f"{'--symbols' if options.symbols else '--backward'} takes no goal, found {goal!r}")
-        shown = net.symbols() if options.symbols else net.backward()
+            raise GoalError(f"{whole} takes no goal, found {goal!r}")
+        shown = net.symbols() if options.symbols else net.backward() if options.backward else net.matrix(options.layout)
+    elif options.update:
+        shown = net.update(goal)
     else:
-        shown = net.update(goal) if options.update else net.derive(goal)
+        shown = net.derive(goal, given=[n.strip() for n in (options.given or "").split(",") if n.strip()])
     with Progress("deriving and checking"):
         if form == "text":
             result = shown.text(options.detail, ascii=options.ascii or not unicode_output(), columns=columns(options))
@@ -196,21 +244,19 @@ def run_gradient(options: argparse.Namespace) -> int:
 
 
 def run_models(options: argparse.Namespace) -> int:
-    from symbackprop.models import MODELS
+    from symbackprop.models import models
 
-    width = max(map(len, MODELS))
-    write("\n".join(f"{m.name:<{width}}  {m.description}" for m in MODELS.values()) + "\n", None)
+    width = max(map(len, models()))
+    write("\n".join(f"{m.name:<{width}}  {m.title}" for m in models().values()) + "\n", None)
     return 0
 
 
 def run_model(options: argparse.Namespace) -> int:
-    from symbackprop.api import load
-    from symbackprop.errors import ModelError
-
-    if os.path.exists(options.model) or options.model.endswith(".tex"):
-        raise ModelError(f"{options.model} is a file; built-in models are shown by name: see 'symbackprop models'")
-    net = load(options.model)
-    write(net.overview(ascii=options.ascii or not unicode_output()), None)
+    net = opened(options.model)
+    if options.latex:
+        write(net.model_text(), None)
+    else:
+        write(net.overview(ascii=options.ascii or not unicode_output()), None)
     return 0
 
 
@@ -281,6 +327,8 @@ def run(given: Sequence[str]) -> int:
         return int(options.run(options))
     except SymbackpropError as e:
         print(f"symbackprop: {e}", file=sys.stderr)
+        if excerpt := getattr(e, "excerpt", ""):
+            print(excerpt, file=sys.stderr)
         return 2
     except RecursionError:
         print("symbackprop: this network is too deep or this expression too large for it", file=sys.stderr)

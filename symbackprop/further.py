@@ -12,9 +12,10 @@ from dataclasses import replace
 
 from symbackprop.derive import Adjoint, adjoints
 from symbackprop.errors import GoalError
-from symbackprop.indices import Constraint, affine, fresh, implies
+from symbackprop.indices import Affine, Constraint, affine, fresh, implies
 from symbackprop.network import Equation, System, with_upstream
 from symbackprop.rules.base import letters_of
+from symbackprop.rules.graph import apart
 from symbackprop.symbols import Add, Expr, Family, Mul, Partial, Ref, Sum, names, substitute, transform
 
 GRADIENT, DIRECTION = "_grad", "_dir"
@@ -61,8 +62,35 @@ def _equation(a: Adjoint, system: System) -> Equation:
         if i.name is not None and i.name not in system.constants
     }
     value = substitute(a.value, back)
+    for i, letter, axis in zip(bottom.indices, family.indices, family.axes, strict=True):
+        if axis.kind == "recursion" and i.name not in back:
+            value = counted_from(value, i, affine(letter), system)
     guard = tuple(c for c in a.guard if not _on_axes(c, family, system))
     return Equation(Ref(family.name + GRADIENT, family.pattern.indices), _named(value, system.cost), guard)
+
+
+def counted_from(e: Expr, fixed: Affine, letter: Affine, system: System) -> Expr:
+    """The same with layers and times counted from `letter`, which the case at hand fixes: h_{T-1} is h_{t-1} at t = T.
+
+    So one case of a recurrence reads like another, whatever its place.
+    """
+
+    def moved(r: Ref) -> Ref:
+        axes = system.families[r.family].axes
+        near = [
+            letter + gap if a.kind == "recursion" and (gap := i - fixed).value is not None else i
+            for a, i in zip(axes, r.indices, strict=True)
+        ]
+        return Ref(r.family, tuple(near))
+
+    def move(p: Expr) -> Expr:
+        if isinstance(p, Ref):
+            return moved(p)
+        if isinstance(p, Partial) and isinstance(p.bottom, Ref):
+            return replace(p, bottom=moved(p.bottom))
+        return p
+
+    return transform(apart(e, letter.names), move)
 
 
 def _on_axes(c: Constraint, family: Family, system: System) -> bool:
@@ -162,7 +190,7 @@ def _with_cost(system: System, value: Expr, added: dict[str, Family]) -> System:
     equations = tuple(e for e in system.equations if e.lhs.family in kept)
     return replace(
         system,
-        families={**kept, **added, cost: own},
+        families={**added, **kept, cost: own},  # parameters before data, as a layered network takes them
         equations=(Equation(Ref(cost, ()), value), *equations),
         cost=cost,
         mean=None,

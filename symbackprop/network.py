@@ -36,6 +36,7 @@ from symbackprop.symbols import (
     families,
     names,
     substitute,
+    transform,
     walk,
 )
 
@@ -334,6 +335,43 @@ def with_upstream(system: System, of: Sequence[Ref] = ()) -> System:
     )
 
 
+def with_functions(system: System, chosen: Mapping[str, str | F.Function | Sequence[str | F.Function]]) -> System:
+    """The model with a definition for each of its generic functions, or one for each layer.
+
+    Raises:
+        UnknownNameError: The model has no generic function of that name, or no activation is called so.
+    """
+    generic = {
+        p.function
+        for e in system.equations
+        for _, p in walk(e.rhs)
+        if isinstance(p, Call) and system.function(p.function) is None
+    }
+    own, tables, renamed = dict(system.functions), dict(system.tables), {}
+
+    def known(f: str | F.Function) -> str:
+        if isinstance(f, str):
+            if f not in F.FUNCTIONS and f not in own:
+                raise UnknownNameError(f"no activation is called {f!r}{nearest(f, F.ACTIVATION_NAMES)}")
+            return f
+        own[f.name] = f
+        return f.name
+
+    for name, f in chosen.items():
+        if name not in generic:
+            raise UnknownNameError(f"the model has no generic function {name!r}{nearest(name, generic)}")
+        if isinstance(f, str | F.Function):
+            renamed[name] = known(f)
+        else:
+            tables[name] = {n + 1: known(g) for n, g in enumerate(f)}
+
+    def put(e: Expr) -> Expr:
+        return Call(renamed[e.function], e.arguments, e.order) if isinstance(e, Call) and e.function in renamed else e
+
+    equations = tuple(replace(e, rhs=transform(e.rhs, put)) for e in system.equations)
+    return replace(system, equations=equations, functions=own, tables=tables, spec="")
+
+
 Activation = str | F.Function
 
 
@@ -539,6 +577,39 @@ def dense_system(
         ("C", "C_i"),
         spec,
     )
+
+
+def dense_arguments(system: System) -> dict[str, object] | None:
+    """The arguments of `dense_system` that give just this network, if it is a fully connected one."""
+    if not {"w", "z", "a", "x", "y"} <= system.families.keys() or system.layers.value == 0:
+        return None
+    used = {p.function for e in system.equations if e.lhs.family == "a" for _, p in walk(e.rhs) if isinstance(p, Call)}
+    shape: dict[str, object] = {"layers": system.layers.value}
+    if system.layers.value is None:
+        shape["width"] = system.widths[0]
+    else:
+        shape = {"sizes": list(system.widths)}
+    for cost in F.COSTS:
+        for activation in (
+            *GENERIC_NAMES,
+            *sorted(used & {f.name for f in F.ACTIVATIONS}),
+            *(m.name for m in F.LAYER_MAPS),
+        ):
+            arguments: dict[str, object] = {
+                "activation": activation,
+                "loss": cost.name,
+                "bias": "b" in system.families,
+                **{k: v for k, v in shape.items() if v is not None},
+            }
+            try:
+                if dense_system(**arguments) == system:  # type: ignore[arg-type]
+                    return arguments
+            except ModelError:
+                continue
+    return None
+
+
+GENERIC_NAMES = (*F.GENERIC, "identity")
 
 
 def _runs(

@@ -1,6 +1,6 @@
 """How families are written: letters, where the layer goes, first numbers, order of factors, delta.
 
-A notation decides the look only; the mathematics is the network's. Add one as a value in `NOTATIONS`.
+A notation decides the look only; the mathematics is the network's. A model file has both, so a new one is a new file.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from symbackprop.errors import UnknownNameError, nearest
 from symbackprop.symbols import Role
 
 
@@ -36,7 +35,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Notation:
-    """One author's way of writing.
+    """One author's way of writing. Two that look alike are equal, whatever they call themselves.
 
     Args:
         name: How it is asked for.
@@ -58,8 +57,8 @@ class Notation:
         zero: Families that are 0 outside their range (padding), so that no bracket says so.
     """
 
-    name: str
-    source: str
+    name: str = field(compare=False)
+    source: str = field(compare=False)
     brackets: bool = True
     layer_first: bool = False
     first: int = 0
@@ -72,7 +71,7 @@ class Notation:
     written: Mapping[str, Written] = field(default_factory=dict)
     firsts: Mapping[str, int] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
-    title: str = ""
+    title: str = field(default="", compare=False)
     unbounded: frozenset[str] = frozenset()
     zero: frozenset[str] = frozenset()
 
@@ -86,43 +85,4 @@ class Notation:
 
 
 DEEPLIZARD = Notation("deeplizard", "deeplizard, Backpropagation explained, parts 1 to 5")
-
-THREE_BLUE = Notation(
-    "3b1b",
-    "3Blue1Brown, Neural networks, chapter 4: Backpropagation calculus",
-    order=("incoming", "slope", "upstream"),
-    letters={"g": r"\sigma", "C_i": "C_i"},
-    width="n_l",
-)
-
-NIELSEN = Notation(
-    "nielsen",
-    "M. Nielsen, Neural Networks and Deep Learning (2015), chapter 2",
-    brackets=False,
-    layer_first=True,
-    first=1,
-    order=("incoming", "upstream", "slope"),
-    gradients={"z": r"\delta"},
-    letters={"g": r"\sigma", "C_0": "C", "C": r"\overline{C}", "C_i": "C_x"},
-    width="none",
-    sample="x",
-)
-
-NOTATIONS: dict[str, Notation] = {n.name: n for n in (DEEPLIZARD, THREE_BLUE, NIELSEN)}
-
-
-def find_notation(name: str | Notation) -> Notation:
-    """A notation by name.
-
-    >>> find_notation("nielsen").first
-    1
-
-    Raises:
-        UnknownNameError: There is none of that name.
-    """
-    if isinstance(name, Notation):
-        return name
-    try:
-        return NOTATIONS[name]
-    except KeyError:
-        raise UnknownNameError(f"no notation is called {name!r}{nearest(str(name), NOTATIONS)}") from None
+"""The notation of the lessons, which is that of the defaults above; the others are in the model files."""

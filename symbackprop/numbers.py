@@ -210,7 +210,7 @@ def numeric_instance(
     """
     import numpy as np
 
-    from symbackprop.compile import compile_gradient, forward, instantiate, widths_of
+    from symbackprop.compile import GradientFunction, compile_gradient, forward, instantiate, widths_of
     from symbackprop.derive import adjoints
 
     if system.mean is None or not {"x", "y"} <= system.families.keys():
@@ -230,6 +230,7 @@ def numeric_instance(
     forward_values = forward(system, params, x)
     derived = [n for n, f in system.families.items() if f.kind == "derived"]
     gradient = compile_gradient(system, adjoints(system), wrt=[*derived, *system.parameters, "x"])
+    assert isinstance(gradient, GradientFunction)
     found = gradient(params, x, np.asarray(y, dtype=float))
     arrays: dict[str, Any] = {"x": x, "y": np.asarray(y, dtype=float)}
     slopes: dict[str, Any] = {"x": found["x"]}

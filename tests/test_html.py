@@ -19,7 +19,10 @@ from symbackprop.derive import derive
 from symbackprop.errors import UnknownNameError
 from symbackprop.indices import affine
 from symbackprop.network import System, dense_system
-from symbackprop.notation import DEEPLIZARD, NIELSEN, THREE_BLUE
+from symbackprop.models import find_notation
+from symbackprop.notation import DEEPLIZARD
+
+NIELSEN, THREE_BLUE = find_notation("nielsen"), find_notation("3b1b")
 from symbackprop.render.document import Closing, Code, Display, Document, Heading, Prose, Rows, build
 from symbackprop.render.formats import ROLE_COLOURS
 from symbackprop.render.html import BACKGROUNDS, DARK_COLOURS, Diagram, html

@@ -20,6 +20,7 @@ ROWS = (
     "rules verdict",
     "derivation oracle",
     "derive check sympy_bridge read",
+    "matrix further",
     "own compile render models output",
     "numbers",
     "api",

@@ -16,7 +16,10 @@ from symbackprop.derive import derive
 from symbackprop.errors import GoalError
 from symbackprop.indices import Affine, affine, at_least, between, equals
 from symbackprop.network import Equation, dense_system, with_upstream
-from symbackprop.notation import DEEPLIZARD, NIELSEN, Notation, Written
+from symbackprop.models import find_notation
+from symbackprop.notation import DEEPLIZARD, Notation, Written
+
+NIELSEN = find_notation("nielsen")
 from symbackprop.numbers import numeric_instance
 from symbackprop.render import formats
 from symbackprop.render.document import build

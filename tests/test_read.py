@@ -13,7 +13,9 @@ from symbackprop import dense, load
 from symbackprop.api import Network
 from symbackprop.errors import ReadError, SymbackpropError
 from symbackprop.indices import Affine, affine
-from symbackprop.notation import NOTATIONS
+from symbackprop.models import find_notation
+
+NOTATIONS = {n: find_notation(n) for n in ("deeplizard", "3b1b", "nielsen")}
 from symbackprop.read.goal import read_goal
 from symbackprop.read.tokens import MAX_LENGTH, tokenize
 from symbackprop.render.latex import Latex

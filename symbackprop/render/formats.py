@@ -125,7 +125,7 @@ def latex_block(b: Block, p: Printer, standalone: bool) -> str:
         case Code(text):
             return f"\\begin{{verbatim}}\n{text}\n\\end{{verbatim}}"
         case Display(source) | Algorithm(source):
-            return f"\\[ {source} \\]"
+            return f"\\[ {source} \\]" if source else ""
     raise TypeError(type(b).__name__)
 
 
@@ -189,7 +189,7 @@ def markdown(d: Document) -> str:
                 parts.append("\n".join(lines))
             case Code(text, language):
                 parts.append(f"```{language}\n{text}\n```")
-            case Display(source) | Algorithm(source):
+            case Display(source) | Algorithm(source) if source:
                 parts.append(f"$$\n{source}\n$$")
     return "\n\n".join(parts) + "\n"
 
@@ -253,9 +253,7 @@ def text_block(b: Block, p: Text, plain: Callable[[str], str], columns: int, asc
             yield from wrapped(mark + plain(t), columns)
         case Table(header, rows):
             cells = [list(header), *([inline(c, p, str, plain) for c in r] for r in rows)]
-            widths = [max(width(r[i]) for r in cells) for i in range(len(header))]
-            for r in cells:
-                yield "  ".join(c + " " * (w - width(c)) for c, w in zip(r, widths, strict=True)).rstrip()
+            yield from text_table(cells, columns)
         case Code(t):
             yield ""
             yield from ("    " + line for line in t.splitlines())
@@ -264,6 +262,19 @@ def text_block(b: Block, p: Text, plain: Callable[[str], str], columns: int, asc
         case Algorithm(_, t):
             yield ""
             yield from ("    " + plain(line) for line in t.splitlines())
+
+
+def text_table(cells: list[list[str]], columns: int) -> Iterator[str]:
+    """Cells under each other; where a line would be too long, the widest column is wrapped."""
+    widths = [max(width(r[i]) for r in cells) for i in range(len(cells[0]))]
+    widest = widths.index(max(widths))
+    room = widths[widest] - max(0, sum(widths) + 2 * (len(widths) - 1) - columns)
+    widths[widest] = max(room, 20) if room < widths[widest] else widths[widest]
+    for r in cells:
+        wrapped_cells = [list(wrapped(c, w)) if n == widest else [c] for n, (c, w) in enumerate(zip(r, widths, strict=True))]
+        for n in range(max(map(len, wrapped_cells))):
+            shown = [c[n] if n < len(c) else "" for c in wrapped_cells]
+            yield "  ".join(c + " " * (w - width(c)) for c, w in zip(shown, widths, strict=True)).rstrip()
 
 
 def text_rows(rows: tuple[Row, ...], p: Text, plain: Callable[[str], str], columns: int) -> Iterator[str]:

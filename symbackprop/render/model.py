@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 
-from symbackprop.indices import Axis, Constraint, affine
+from symbackprop.indices import Axis, Constraint, Guard, affine, at_least, between, equals
 from symbackprop.network import Equation, System
 from symbackprop.notation import Notation
+from symbackprop.read.lessons import one_function_each
 from symbackprop.render.latex import Latex
-from symbackprop.render.printer import gathered
+from symbackprop.render.printer import ATOM, gathered
 from symbackprop.symbols import (
     Binder,
     Call,
+    Expr,
     Family,
+    Guarded,
     Max,
     Param,
     Prod,
     Ref,
+    Size,
     Sum,
+    Vec,
+    families,
     substitute,
+    transform,
     walk,
 )
 
@@ -46,11 +55,92 @@ def model_text(system: System, notation: Notation) -> str:
     return ModelWriter(system, notation).text()
 
 
+class Plain(Latex):
+    """LaTeX as a person types it: no thin spaces, and brackets that grow only around what is tall."""
+
+    def times(self, factors: list[tuple[str, bool]]) -> str:
+        return super().times(factors).replace(r"\, ", " ")
+
+    def bracket(self, inner: str) -> str:
+        return super().bracket(inner) if TALL.search(inner) else f"({inner})"
+
+    def apply(self, name: str, argument: str) -> str:
+        return name + self.bracket(argument)
+
+    def power(self, base: str, exponent: str) -> str:
+        if base.startswith("(") and base.endswith(")"):
+            base = Latex.bracket(self, base[1:-1])
+        return super().power(base, exponent)
+
+    def layout(self, e: Expr) -> tuple[str, int]:
+        match e:
+            case Size(axis) if axis.at is not None and self.system.size(axis) is None:
+                return self.indexed(self.glyph(axis.label), self.affine(axis.at), ""), ATOM  # n alone is every width
+            case Vec(index, _, Ref() as r) if r.indices[-1].name == index:
+                return self.ref(Ref(r.family, r.indices[:-1])), ATOM
+        return super().layout(e)
+
+
+TALL = re.compile(r"[\^]|\\(?:frac|sum|prod|max|sqrt|left|hat|tilde|bar)")
+
+
+def of_any_depth(system: System) -> System:
+    """The lessons' network of a number of layers with L for that number, which a declaration then gives."""
+    last, top = system.layers, affine("L")
+
+    def axis(a: Axis) -> Axis:
+        return replace(a, at=top if a.at == last else a.at, last=top if a.last == last else a.last)
+
+    apart = any(e.guard == (equals("l", last),) for e in system.equations)
+
+    def guard(g: Guard, hidden: bool = False) -> Guard:
+        if g == (equals("l", last),):
+            return (equals("l", top),)
+        if hidden:
+            return between(1, "l", top - 1)
+        return tuple(at_least(top, "l") if c == at_least(last, "l") else c for c in g)
+
+    def part(e: Expr) -> Expr:
+        match e:
+            case Ref(family, indices):
+                layered = [a.kind == "recursion" for a in system.family(family).axes]
+                return Ref(family, tuple(top if r and i == last else i for i, r in zip(indices, layered, strict=True)))
+            case Sum() | Vec():
+                return replace(e, axis=axis(e.axis))
+            case Size(a):
+                return Size(axis(a))
+        return e
+
+    kept = {n: replace(f, axes=tuple(map(axis, f.axes)), guard=guard(f.guard)) for n, f in system.families.items()}
+    rows = tuple(
+        Equation(
+            e.lhs,
+            transform(e.rhs, part),
+            guard(e.guard, apart and e.lhs.family == "a" and e.guard not in ((equals("l", last),), (equals("l", 0),))),
+        )
+        for e in system.equations
+    )
+    facts = tuple(replace(f, lhs=transform(f.lhs, part)) for f in system.facts)
+    return replace(system, families=kept, equations=rows, layers=top, widths=(None,), facts=facts, spec="")
+
+
+def unpadded(e: Expr, system: System, notation: Notation) -> Expr:
+    """A formula without what the padding of a family says already: that the places it is taken at are on its axes."""
+    parts = tuple(unpadded(p, system, notation) for p in e.parts)
+    e = e.rebuild(parts) if parts != e.parts else e
+    if not isinstance(e, Sum | Guarded) or not e.guard:
+        return e
+    padded = [p for _, p in walk(e.body) if isinstance(p, Ref) and p.family in notation.zero]
+    said = {c for p in padded for a, i in zip(system.axes(p), p.indices, strict=True) for c in a.holds(i)}
+    rest = tuple(c for c in e.guard if c not in said)
+    return e.body if isinstance(e, Guarded) and not rest else replace(e, guard=rest)
+
+
 class ModelWriter:
     """The declarations and equations of one model."""
 
     def __init__(self, system: System, notation: Notation) -> None:
-        self.given, self.notation = system, notation
+        self.given = system
         bars = set(system.upstream.values())
         equations = system.equations
         cost = system.cost
@@ -61,10 +151,30 @@ class ModelWriter:
         mean = system.mean or ("", "")
         equations = tuple(e for e in equations if e.lhs.family != mean[0])
         kept = {n: f for n, f in system.families.items() if n not in bars}
-        self.system = replace(system, families=kept, equations=equations, cost=cost, upstream={}, sizes={}, spec="")
-        self.printer = Latex(self.system, notation)
+        equations = tuple(r for e in equations for r in one_function_each(e, system))
+        if system.mean and system.layers.value:
+            if not system.tables:
+                system = replace(system, equations=equations, spec="")
+                system = of_any_depth(system)
+                equations, kept = system.equations, {n: f for n, f in system.families.items() if n not in bars}
+            elif not notation.brackets:
+                notation = replace(notation, brackets=True)  # a^2 would be a square
+        own = {n: k for n, k in system.sizes.items() if n.startswith("n_")}  # a reader's own names for numbers
+        single = {*self.given.widths} == {1}
+        widths = (1 if single else None,) * len(system.widths)
+        self.system = replace(
+            system, families=kept, equations=equations, cost=cost, upstream={}, sizes=own, widths=widths, spec=""
+        )
+        if notation.width == "none" and any(isinstance(p, Size) for e in equations for _, p in walk(e.rhs)):
+            notation = replace(notation, width="n_l")  # a width that stands in a formula is the end of some sum
+        if any(isinstance(p, Call) and p.function == "gelu_tanh" for e in equations for _, p in walk(e.rhs)):
+            letter = next(n for n in ("phi", "psi", "gamma", "kappa") if n not in kept)
+            notation = replace(notation, names={"gelu_tanh": f"\\{letter}", **notation.names})  # GELU says erf
+        self.notation = notation
+        self.printer = Plain(self.system, notation)
         self.layered = mean[0] != ""
-        self.families = [f for n, f in self.system.families.items() if n not in mean]
+        used = {n for e in self.system.equations for n in {e.lhs.family, *families(e.rhs)}} - self.bases
+        self.families = [f for n, f in self.system.families.items() if n in used and n not in mean]
 
     def text(self) -> str:
         rows = [
@@ -76,8 +186,25 @@ class ModelWriter:
     # ------------------------------------------------------------ equations
 
     def understood(self, e: Equation) -> bool:
-        """Whether a reader supplies an equation: the inputs of the lessons' network."""
-        return self.layered and isinstance(e.rhs, Ref) and e.rhs.family == "x"
+        """Whether a reader supplies an equation: the inputs of the lessons' network, the h_0 where h begins."""
+        if not isinstance(e.rhs, Ref):
+            return False
+        return e.rhs.family == "x" if self.layered else e.rhs.family in self.bases
+
+    @cached_property
+    def bases(self) -> frozenset[str]:
+        """The data with which a family begins at a time before its equations: the h_0 of h, for a reader to supply."""
+        out: set[str] = set()
+        for e in self.system.equations:
+            fixed = [c for c in e.guard if c.equal and len(c.expr.names) == 1]
+            if len(e.guard) != 1 or not fixed or not isinstance(e.rhs, Ref):
+                continue
+            (letter,) = fixed[0].expr.names
+            name = f"{e.lhs.family}_{affine(letter) - fixed[0].expr}"
+            kept = tuple(i for i in e.lhs.indices if i.name != letter)
+            if e.rhs == Ref(name, kept) and self.system.family(name).kind == "input":
+                out.add(name)
+        return frozenset(out)
 
     def row(self, e: Equation) -> str:
         fixed = {
@@ -87,7 +214,7 @@ class ModelWriter:
             for n, k in c.expr.terms
             if self.solves(c, n, k, e.lhs)
         }
-        lhs, rhs = substitute(e.lhs, fixed), substitute(e.rhs, fixed)
+        lhs, rhs = substitute(e.lhs, fixed), substitute(unpadded(e.rhs, self.system, self.notation), fixed)
         guard = tuple(c for c in (c.substitute(fixed) for c in e.guard) if c.expr.names - self.system.constants)
         loose = tuple(c for c in guard if c not in self.ranges)
         if any(c in self.ranges for c in guard) and loose and all(c.expr.names <= self.letters for c in guard):
@@ -104,7 +231,8 @@ class ModelWriter:
         used = {p.function for e in self.system.equations for _, p in walk(e.rhs) if isinstance(p, Call)}
         for name in sorted(used):
             f = self.system.function(name)
-            known = f is not None and f.latex.startswith((r"\operatorname", r"\tanh", r"\exp", r"\ln", r"\sqrt"))
+            latex = self.notation.names.get(name, f.latex) if f is not None else ""
+            known = latex.startswith((r"\operatorname", r"\tanh", r"\exp", r"\ln", r"\sqrt"))
             if f is None or f.value is None or known:
                 continue
             u = Param("u")
@@ -113,33 +241,57 @@ class ModelWriter:
     # ------------------------------------------------------------ declarations
 
     def declarations(self) -> Iterator[str]:
-        n, s = self.notation, self.system
-        if n.title:
-            yield f"title {n.title}"
-        if n.source:
-            yield f"source {n.source}"
+        """What LaTeX cannot say, in the order in which a person would say it."""
+        if self.notation.title:
+            yield f"title {self.notation.title}"
+        if self.notation.source:
+            yield f"source {self.notation.source}"
         yield from self.range_lines()
-        if n.width == "n" and any(a.at is not None for f in self.families for a in f.axes):
+        if self.notation.width == "n" and any(a.at is not None for f in self.families for a in f.axes):
             yield "width n"
+        yield from self.shapes()
+        yield from self.sizes()
         yield from self.roles()
+        for fact in self.system.facts:
+            yield f"fact {replace(self.printer, notation=self.without_limits)(fact.lhs)} = {self.printer(fact.rhs)}"
+        yield from self.words()
+        yield from self.look()
+
+    def shapes(self) -> Iterator[str]:
+        """The axes that no index of an equation tells."""
         for f in self.families:
             if f.over is not None:
                 yield f"index {self.letter(f)}: {self.letter_of(f.over)}"
-        if s.integers:
-            yield "integer " + ", ".join(map(self.printer.glyph, s.integers))
-        for name, rule in s.rules.items():
-            top, bottom = self.printer.affine(rule.top), self.printer.affine(rule.bottom)
-            quotient = top if bottom == "1" else f"({top})/{bottom}"
-            yield f"size {self.printer.glyph(name)} = {quotient}{f' {rule.plus:+d}' if rule.plus else ''}".replace(" +", " + ")  # fmt: skip
-        for name, size in sorted(self.given.sizes.items()):
-            yield f"size {self.printer.glyph(name)} = {size}"
-        for name in sorted(n.zero & s.families.keys()):
-            yield f"zero {self.letter(s.families[name])}"
         for f in self.families:
             if self.needs_shape(f):
                 yield f"shape {self.letter(f)}: {' '.join(map(self.printer.glyph, f.indices))}"
-        for fact in s.facts:
-            yield f"fact {self.printer(fact.lhs)} = {self.printer(fact.rhs)}"
+
+    def sizes(self) -> Iterator[str]:
+        """Sizes that follow from others or are numbers, letters that are whole numbers, and padding."""
+        s, p = self.system, self.printer
+        for name, rule in s.rules.items():
+            top, bottom = p.affine(rule.top), p.affine(rule.bottom)
+            quotient = top if bottom == "1" else f"({top})/{bottom}"
+            plus = f" {'-' if rule.plus < 0 else '+'} {abs(rule.plus)}" if rule.plus else ""
+            yield re.sub(r"(?<=\w)([+-])(?=\w)", r" \1 ", f"size {p.glyph(name)} = {quotient}{plus}")
+        numbers = [f"{p.glyph(n)} = {size}" for n, size in sorted(self.given.sizes.items()) if n not in s.sizes]
+        if s.layers != self.given.layers:
+            numbers.append(f"{p.affine(s.layers)} = {self.given.layers}")
+        if self.given.layers.value is None:
+            numbers += [f"{p.glyph('n')} = {w}" for w in self.given.widths if w not in (None, 1)]
+        elif {*self.given.widths} != {1}:
+            numbers += [f"n_{n} = {w}" for n, w in enumerate(self.given.widths) if w is not None]
+        if numbers:
+            yield "size " + ", ".join(numbers)
+        if s.integers:
+            yield "integer " + ", ".join(map(p.glyph, s.integers))
+        zero = [self.letter(f) for f in self.families if f.name in self.notation.zero]
+        if zero:
+            yield "zero " + ", ".join(zero)
+
+    def words(self) -> Iterator[str]:
+        """Which number is the cost where several could be, and what families are in words."""
+        s = self.system
         scalars = [o for o in s.outputs if not s.families[o].axes]
         if s.cost and not self.layered and (len(scalars) > 1 or s.cost not in scalars):
             yield f"cost {self.letter(s.families[s.cost])}"
@@ -147,12 +299,21 @@ class ModelWriter:
             for f in self.families:
                 if f.meaning:
                     yield f"meaning {self.letter(f)}: {f.meaning}"
+
+    def look(self) -> Iterator[str]:
+        """What belongs to the notation alone."""
+        n = self.notation
         for name, letter in n.gradients.items():
             yield f"gradient {self.printer.family_letter(name)}: {letter}"
         if n.order != ORDER:
             yield "order " + " ".join(n.order)
         if n.sample != "i":
             yield f"sample {n.sample}"
+
+    @property
+    def without_limits(self) -> Notation:
+        """The notation in which the sums of facts are written: their families tell over what they go."""
+        return replace(self.notation, width="none")
 
     def letter(self, f: Family) -> str:
         """A family as a declaration names it: its letter, with what stands above besides indices."""
@@ -174,7 +335,7 @@ class ModelWriter:
             odd = [
                 self.letter(f)
                 for n, f in ((f.name, f) for f in self.families)
-                if f.kind == kind and n not in defined and usual.get(n, "parameter") != kind
+                if f.kind == kind and n not in defined and ("input" if f.over else usual.get(n, "parameter")) != kind
             ]
             if odd:
                 yield f"{word} {', '.join(odd)}"
@@ -229,6 +390,8 @@ class ModelWriter:
             if self.needs_shape(f):
                 for n, a in zip(f.indices, f.axes, strict=True):
                     out.setdefault(n, a)
+            if f.over is not None:
+                out.setdefault(self.letter_of(f.over), f.over)
         return out
 
     @property
@@ -254,9 +417,8 @@ class ModelWriter:
         for e in self.system.equations:
             axes = {i.name: a for i, a in zip(e.lhs.indices, self.system.axes(e.lhs), strict=True) if i.name}
             axes |= {s.index: s.axis for _, s in walk(e.rhs) if isinstance(s, Binder)}
-            picked = {s.index for _, s in walk(e.rhs) if isinstance(s, Sum) and gathered(s) is not None}
             for _, p in walk(e.rhs):
                 if isinstance(p, Ref) and p.family == f.name:
-                    seen |= {at for at, i in enumerate(p.indices) if i.name in axes and i.name not in picked}
+                    seen |= {at for at, i in enumerate(p.indices) if i.name in axes}
                     seen |= {at for at, a in enumerate(f.axes) if a.kind == "recursion"}
         return len(seen) < len(f.axes)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from symbackprop.indices import Axis, Constraint, affine
-from symbackprop.network import System
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from symbackprop.indices import Axis, Constraint, Guard, affine
+from symbackprop.network import Equation, System
 from symbackprop.notation import Notation
+from symbackprop.read.provenance import Entry
 from symbackprop.render.document import (
     Block,
     Document,
@@ -18,64 +22,234 @@ from symbackprop.render.document import (
     Rows,
     Table,
     join,
-    meaning,
     where,
     worded,
 )
-from symbackprop.symbols import Call, Family, Param, Partial, Ref, Size, walk
+from symbackprop.render.model import unpadded
+from symbackprop.symbols import (
+    Binder,
+    Call,
+    Compare,
+    Expr,
+    Family,
+    Param,
+    Partial,
+    Position,
+    Ref,
+    Size,
+    walk,
+)
 
 
-def overview(system: System, notation: Notation, label: str) -> Document:
-    """A model as it was understood: equations, symbols, notation."""
-    rows = tuple(Row(e.lhs, e.rhs, meaning(system, e), n + 1, where(system, e)) for n, e in enumerate(system.equations))
-    source = f" ({notation.source})" if notation.source else ""
-    style = (
-        f"Notation {notation.name}{source}: {'nodes' if system.mean else 'indices'} are numbered from {notation.first}; "
-        f"factors along a chain rule stand in the order {', '.join(notation.order)}"
-        + (
-            f"; {', '.join(f'the gradient by {f} is written {g}' for f, g in notation.gradients.items())}"
-            if notation.gradients
-            else ""
-        )
-        + "."
-    )
-    blocks: list[Block] = [
-        Heading(("Equations",)),
-        Rows(rows),
-        Heading(("Symbols",)),
-        symbol_table(system, None, notation),
-        Prose((style,)),
+def overview(system: System, notation: Notation, label: str, provenance: Sequence[Entry] = ()) -> Document:
+    """A model as it was understood: equations, symbols, sizes, what is assumed, notation.
+
+    Args:
+        label: What it is called where it has no title of its own.
+        provenance: For a model that was read, what was understood of each family and from which line of the file.
+    """
+    lines = {e.name: e for e in provenance}
+    bare = shown_without_padding(system, notation)
+    blocks: list[Block] = [Prose((notation.source,))] if notation.source else []
+    blocks += [Heading(("Equations",)), Rows(tuple(equation_rows(bare, notation, lines)))]
+    functions = function_rows(system)
+    if functions:
+        blocks += [Heading(("Functions",)), Rows(functions)]
+    blocks += [Heading(("Symbols",)), understood(system, notation, lines)]
+    sizes = size_table(system, notation)
+    if sizes.rows:
+        blocks += [Heading(("Sizes",)), sizes]
+    blocks += [*assumptions(system, notation), Heading(("Notation",)), conventions(system, notation)]
+    return Document((notation.title or label,), tuple(blocks), system, notation)
+
+
+def shown_without_padding(system: System, notation: Notation) -> System:
+    """The model as its author wrote it: without brackets around what is 0 outside its range."""
+    equations = tuple(replace(e, rhs=unpadded(e.rhs, system, notation)) for e in system.equations)
+    return replace(system, equations=equations, spec="")
+
+
+def equation_rows(system: System, notation: Notation, lines: Mapping[str, Entry]) -> Iterator[Row]:
+    """The equations, each with its line in the file, the range of its indices, and conditions beyond that."""
+    for n, e in enumerate(system.equations):
+        entry = entry_of(e.lhs.family, system, lines)
+        first = next(d for d in system.equations if d.lhs.family == e.lhs.family)
+        note: list[Pieces] = [(f"line {entry.line}",)] if entry is not None and first is e else []
+        ranges = runs(e, system, notation)
+        if ranges:
+            note.append(ranges)
+        said = {c for i, a in zip(e.lhs.indices, system.axes(e.lhs), strict=True) for c in a.holds(i)}
+        said |= set(layers_of(e, system))
+        guard = tuple(c for c in e.guard if c not in said)
+        yield Row(e.lhs, e.rhs, join(note), n + 1, guard)
+
+
+def layers_of(e: Equation, system: System) -> Guard:
+    """The range of the layers and times of an equation, where it is no single one."""
+    axes = zip(e.lhs.indices, system.axes(e.lhs), strict=True)
+    mine = {i.name for i, a in axes if a.kind == "recursion" and i.name is not None}
+    found = tuple(c for c in where(system, e) if c.expr.names & mine and c.expr.names <= mine | system.constants)
+    return () if any(c.equal for c in found) else found
+
+
+def runs(e: Equation, system: System, notation: Notation) -> Pieces:
+    """Over which numbers the indices on a left side run: i, j = 1..N."""
+    found: dict[tuple[Piece, ...], list[str]] = {}
+    guard = layers_of(e, system)
+    for i, axis in zip(e.lhs.indices, system.axes(e.lhs), strict=True):
+        if i.name is None:
+            continue
+        if axis.kind == "recursion":
+            span = ends_of(i.name, guard)
+        else:
+            span = span_of(axis, notation)
+        if span:
+            found.setdefault(span, []).append(i.name)
+    return join([(*join([(Param(n),) for n in letters]), " = ", *span) for span, letters in found.items()])
+
+
+def ends_of(letter: str, guard: Guard) -> Pieces:
+    """The first and the last value that a range gives a layer or time."""
+    low = [affine(letter) - c.expr for c in guard if dict(c.expr.terms).get(letter) == 1]
+    high = [c.expr + letter for c in guard if dict(c.expr.terms).get(letter) == -1]
+    return (Position(low[0]), "..", Position(high[0])) if low and high else ()
+
+
+def span_of(axis: Axis, notation: Notation) -> Pieces:
+    """The first and the last number of a position, as the notation counts."""
+    if axis.kind == "sample":
+        return ("1..", Size(axis))
+    first = notation.first_of(axis.label)
+    last: Expr = Size(axis) if first == 1 else Size(axis) + (first - 1)
+    return (f"{first}..", last)
+
+
+def function_rows(system: System) -> tuple[Row, ...]:
+    """The functions that have a formula; a reader is told what an author's own sigma is."""
+    used = {p.function for e in system.equations for _, p in walk(e.rhs) if isinstance(p, Call)}
+    used |= {n for f in used for n in system.tables.get(f, {}).values()}
+    out: list[Row] = []
+    for name in sorted(used - PLAIN):
+        f = system.function(name)
+        if f is not None and f.value is not None:
+            u = Param("u")
+            out.append(Row(Call(name, (u,)), f.value(u)))
+    return tuple(out)
+
+
+PLAIN = frozenset({"exp", "log", "ln", "sqrt", "abs", "tanh", "sin", "cos"})
+"""Functions that need no words."""
+
+
+def entry_of(name: str, system: System, lines: Mapping[str, Entry]) -> Entry | None:
+    """What the file says of a family; in the lessons' network the inputs and the cost have names of their own."""
+    if name in lines or system.mean is None:
+        return lines.get(name)
+    if name == "x":
+        return lines.get("a_0")
+    return next((e for e in lines.values() if e.role == "cost"), None) if name == system.cost else None
+
+
+def understood(system: System, notation: Notation, lines: Mapping[str, Entry]) -> Table:
+    """The families: what each is, over what its indices run, whether that was inferred or declared, and where."""
+    rows: list[tuple[Pieces, ...]] = []
+    for f in system.families.values():
+        entry = entry_of(f.name, system, lines)
+        said = [f"line {entry.line}", entry.why.partition(":")[0].partition(" on ")[0]] if entry is not None else ["", ""]
+        rows.append(((f.pattern,), what_it_is(system, f), axes_of(system, f, notation), *((t,) for t in said)))
+    functions = {p.function: p for e in system.equations for _, p in walk(e.rhs) if isinstance(p, Call)}
+    for name, call in functions.items():
+        if system.function(name) is None:
+            table = system.tables.get(name)
+            told = "; ".join(f"layer {n}: {v}" for n, v in sorted((table or {}).items())) or "any function"
+            inferred = "inferred" if lines else ""
+            rows.append(((Call(name, call.arguments, 0, call.at),), (told,), ("",), ("",), (inferred,)))
+    used = [any(r[n] != ("",) for r in rows) for n in range(5)]
+    header = ("symbol", "what it is", "indices", "given in", "how")
+    kept = [n for n, some in enumerate(used) if some]
+    return Table(tuple(header[n] for n in kept), tuple(tuple(r[n] for n in kept) for r in rows))
+
+
+def what_it_is(system: System, f: Family) -> Pieces:
+    """A family in its author's words, else its role."""
+    role = {"parameter": "parameter", "input": "data", "target": "target", "cost": "cost", "derived": "computed"}[f.kind]
+    bases = [e for e in system.equations if e.rhs == f.pattern and f.kind == "input" and e.lhs.family != f.name]
+    if f.meaning:
+        return (*worded(f.meaning), f" ({role})" if f.kind == "parameter" else "")
+    if system.mean is None and bases and any(c.equal for c in bases[0].guard):
+        return ("data: where ", system.family(bases[0].lhs.family).pattern, " begins")
+    if f.over is not None:
+        return (f"{role}: a position on the axis of size ", Size(f.over))
+    numbers = [str(n + 1) for n, e in enumerate(system.equations) if e.lhs.family == f.name]
+    return (f"{role} by {' and '.join(f'({n})' for n in numbers)}" if numbers else role,)
+
+
+def axes_of(system: System, f: Family, notation: Notation) -> Pieces:
+    """The indices of a family with their first numbers and sizes."""
+    parts: list[Pieces] = []
+    for letter, axis in zip(f.indices, f.axes, strict=True):
+        if axis.kind == "recursion":
+            guard = tuple(c for c in f.guard if c.expr.names & {letter}) or axis.holds(affine(letter))
+            span = ends_of(letter, guard)
+        else:
+            span = span_of(axis, notation) if system.size(axis) != 1 else ()
+        if span:
+            parts.append((Param(letter), " = ", *span))
+    return join(parts) or ("a number",)
+
+
+def size_table(system: System, notation: Notation) -> Table:
+    """Every size with the letters that run over it and what is known of it."""
+    letters: dict[str, list[str]] = {}
+    axes = [(n, a) for f in system.families.values() for n, a in zip(f.indices, f.axes, strict=True)]
+    axes += [(p.index, p.axis) for e in system.equations for _, p in walk(e.rhs) if isinstance(p, Binder)]
+    layered: set[str] = set()
+    for letter, axis in axes:
+        last = axis.last.name if axis.kind == "recursion" and axis.last is not None else None
+        label = axis.label if axis.kind == "node" else last
+        if label is not None and not (axis.kind == "node" and system.size(axis) == 1):
+            seen = letters.setdefault(label, [])
+            seen += [letter.rstrip("'")] if letter.rstrip("'") not in seen else []
+            layered |= {label} if axis.at is not None else set()
+    rows: list[tuple[Pieces, ...]] = []
+    for label, over in letters.items():
+        known: Pieces = ("any whole number from 1",)
+        if label in system.rules:
+            known = (Follows(label, system.rules[label]),)
+        elif label in system.sizes:
+            known = (str(system.sizes[label]),)
+        elif label in layered:
+            numbers = [w for w in system.widths if w is not None]
+            known = (", ".join("any" if w is None else str(w) for w in system.widths) + " in layers 0, 1, ...",) if numbers else ("any, one for each layer",)
+        rows.append(((Param(label),), join([(Param(n),) for n in over]), known))
+    for name in system.integers:
+        value = system.sizes.get(name)
+        rows.append(((Param(name),), ("",), ("any whole number" if value is None else str(value),)))
+    return Table(("size", "indices", "known of it"), tuple(rows))
+
+
+def conventions(system: System, notation: Notation) -> Prose:
+    """What belongs to the notation alone: where counting begins, the order of factors, the letters of gradients."""
+    counted = "Nodes" if system.mean else "Indices"
+    pieces: list[Piece] = [
+        f"{counted} are numbered from {notation.first}; factors along a chain rule stand in the order "
+        f"{', '.join(notation.order)}"
     ]
-    blocks += assumptions(system, notation)
-    return Document((label,), tuple(blocks), system, notation)
+    for name, _ in notation.gradients.items():
+        if name in system.families and system.cost:
+            pattern = system.family(name).pattern
+            pieces += ["; the gradient by ", pattern, " is written ", Partial(Ref(system.cost, ()), pattern)]
+    return Prose((*pieces, "."))
 
 
 def assumptions(system: System, notation: Notation) -> list[Block]:
-    """What is taken as given besides the equations: facts, sizes, whole numbers, padding."""
-    out: list[Block] = [Prose(("Declared of the data: ", f.lhs, " = ", f.rhs, ".")) for f in system.facts]
-    from_elsewhere = sorted(
-        {
-            a.label: notation.first_of(a.label) for f in system.families.values() for a in f.axes if a.kind == "node"
-        }.items()
-    )
-    for label, first in from_elsewhere:
-        if first != notation.first:
-            out.append(
-                Prose(("Positions on the axis of size ", Size(Axis("node", label)), f" are numbered from {first}."))
-            )
-    if system.rules:
-        listed = join([(Follows(n, r),) for n, r in system.rules.items()])
-        out.append(Prose((*listed, ".")))
-    if system.integers:
-        names_ = join([(Param(n),) for n in system.integers])
-        out.append(Prose((*names_, " is a whole number." if len(system.integers) == 1 else " are whole numbers.")))
+    """What is taken as given besides the equations: facts, padding, data whose values are positions."""
+    out: list[Block] = [Prose(("Declared of the data: ", Compare("==", f.lhs, f.rhs), ".")) for f in system.facts]
     for f in (system.families[n] for n in sorted(notation.zero) if n in system.families):
         out.append(Prose((f.pattern, " is 0 where an index is outside its range.")))
-    for f in (f for f in system.families.values() if f.over is not None):
-        assert f.over is not None
-        low = notation.first_of(f.over.label)
-        last: Pieces = (f"{low} to ", Size(f.over)) if low == 1 else (f"{low} to ", Size(f.over) + (low - 1))
-        out.append(Prose(("The values of ", f.pattern, " are positions: whole numbers from ", *last, ".")))
+    for f in system.families.values():
+        if f.over is not None:
+            out.append(Prose(("The values of ", f.pattern, " are positions: ", *span_of(f.over, notation), ".")))
     return out
 
 

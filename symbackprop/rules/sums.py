@@ -112,6 +112,10 @@ def collapse_delta(e: Expr, context: Context) -> Expr | None:
     """
     if not isinstance(e, Sum):
         return None
+    layer = e.axis.at.names if e.axis.at is not None else frozenset[str]()
+    for _, f in walk(e.body):
+        if isinstance(f, Delta) and f.axis.kind == "recursion" and layer & (f.left.names | f.right.names):
+            return None  # which nodes there are is not known before the layer is
     for _, f in walk(e.body):
         if not isinstance(f, Delta) or e.index not in f.left.names | f.right.names:
             continue
@@ -232,6 +236,9 @@ def without(e: Expr, delta: Delta) -> Expr | None:
         case Guarded(body, guard):
             rest = without(body, delta)
             return None if rest is None else Guarded(rest, guard)
+        case Sum(index, axis, body) if index not in delta.left.names | delta.right.names:
+            rest = without(body, delta)
+            return None if rest is None else Sum(index, axis, rest, e.guard)
         case Where(condition, then, other):
             first, second = without(then, delta), without(other, delta)
             return None if first is None or second is None else Where(condition, first, second)
