@@ -35,7 +35,7 @@ positional arguments:
     derive    derive a gradient, step by step
     gradient  write the gradient function as a module
     models    list the built-in models
-    model     show what a model says
+    model     show what was understood of a model
 
 options:
   -h, --help  show this help message and exit

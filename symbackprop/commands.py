@@ -327,8 +327,8 @@ def run(given: Sequence[str]) -> int:
         return int(options.run(options))
     except SymbackpropError as e:
         print(f"symbackprop: {e}", file=sys.stderr)
-        if excerpt := getattr(e, "excerpt", ""):
-            print(excerpt, file=sys.stderr)
+        if getattr(e, "line", 0):  # a place in a file, which a reader wants to see
+            print(getattr(e, "excerpt", ""), file=sys.stderr)
         return 2
     except RecursionError:
         print("symbackprop: this network is too deep or this expression too large for it", file=sys.stderr)

@@ -43,7 +43,7 @@ def models() -> dict[str, Model]:
     >>> models()["attention"].title
     'Scaled dot-product attention'
     """
-    return {p.stem: described(p.stem, p) for p in sorted(LIBRARY.glob("*.tex"))}
+    return {p.stem: described(p.stem, p) for p in sorted(LIBRARY.glob("*.tex"), key=lambda p: p.stem)}
 
 
 def described(name: str, path: Path) -> Model:
@@ -72,7 +72,7 @@ def find_model(name: str | os.PathLike[str]) -> Model:
     path = Path(text)
     if path.suffix == ".tex" or len(path.parts) > 1 or path.is_file():
         if not path.is_file():
-            raise ModelError(f"there is no file {text}; built-in models are read by name: {', '.join(models())}")
+            raise ModelError(f"there is no file {text}; built-in models are read by name: see 'symbackprop models'")
         return Model(path.stem, path)
     raise UnknownNameError(f"no model is called {text!r}{nearest(text, models())}")
 

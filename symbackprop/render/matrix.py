@@ -234,7 +234,8 @@ class MatrixPrinter:
             case Transpose(of):
                 return self.transposed(of)
             case MatMul(factors):
-                return " ".join(self.write(f, MUL) for f in factors), MUL
+                gap = r"\; " if self.shapes == "under" else " "  # or the shapes below would touch
+                return gap.join(self.write(f, MUL) for f in factors), MUL
             case Hadamard(factors):
                 return self.signs.entrywise.join(self.write(f, MUL) for f in factors), ENTRY
             case AddM(terms):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from symbackprop.indices import Affine, Axis, Constraint, Guard, affine, at_least, equals, fresh, implies, satisfiable
-from symbackprop.network import Equation, System
+from symbackprop.network import AsWritten, Equation, System
 from symbackprop.rules.base import Context, letters_of, rule
 from symbackprop.symbols import (
     ONE,
@@ -146,9 +146,14 @@ def not_later(system: System, v: Ref, top: Ref) -> Guard:
     )
 
 
-@lru_cache(maxsize=1024)
 def uses(system: System, u: Ref, assume: Guard, top: Ref) -> tuple[Use, ...]:
     """Every equation that contains `u` somewhere in its range and leads on to `top`."""
+    return _uses(AsWritten(system), u, assume, top)
+
+
+@lru_cache(maxsize=1024)
+def _uses(written: AsWritten, u: Ref, assume: Guard, top: Ref) -> tuple[Use, ...]:
+    system = written.system
     out: list[Use] = []
     for e in system.equations:
         v = e.lhs.family
@@ -486,7 +491,7 @@ def held(system: System, top: Ref, bottom: Ref) -> bool:
     stack = [v for v in first if (v.family, recursion_places(system, v)) != (top.family, ends) and not past(v)]
     seen: set[tuple[str, tuple[Affine, ...]]] = set()
     while stack and len(seen) < 100:
-        v = stack.pop()
+        v = stack.pop(0)  # nearest first: a recurrence has no end
         key = (v.family, tuple(recursion_places(system, v)))
         if key in seen:
             continue
