@@ -39,6 +39,7 @@ from symbackprop.symbols import (
     scope,
     substitute,
     walk,
+    walk_scoped,
 )
 
 SIMPLIFY = (
@@ -78,6 +79,7 @@ class Line:
     context: Context
     start: Expr | None = None
     steps: list[Step] = field(default_factory=list)
+    contexts: dict[Guard, tuple[Context, Context]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.context = replace(self.context, taken=names(self.subject))
@@ -89,21 +91,39 @@ class Line:
     def apply(self, name: str, path: tuple[int, ...] = (), level: Detail = Detail.FULL) -> bool:
         """Apply a rule to the part at `path`; False where it does not apply."""
         before = self.current
-        new = RULES[name].apply(at(before, path), self.context.assuming(scope(before, path)))
+        new = RULES[name].apply(at(before, path), self.inside(scope(before, path)))
         if new is None:
             return False
+        self.enter(name, path, new, level)
+        return True
+
+    def enter(self, name: str, path: tuple[int, ...], new: Expr, level: Detail) -> None:
+        """One step more; letters that would be mistaken for others are renamed at once."""
+        before = self.current
         if len(self.steps) >= STEP_LIMIT:
             raise GoalError(f"the derivation takes more than {STEP_LIMIT} steps; ask for a smaller goal")
         self.steps.append(Step(name, before, replace_at(before, path, new), path, level))
         while name != RENAME and self.apply(RENAME):
             pass
-        return True
+
+    def inside(self, guard: Guard) -> Context:
+        """What may be assumed under sums and brackets that say `guard`."""
+        if not guard:
+            return self.context
+        known = self.contexts.get(guard)
+        if known is None or known[0] is not self.context:
+            known = self.contexts[guard] = (self.context, self.context.assuming(guard))
+        return known[1]
 
     def apply_first(self, rules: Iterable[str], level: Detail = Detail.FULL) -> bool:
         """Apply the first rule that fits, outermost part first."""
+        parts = [(path, part, self.inside(guard)) for path, part, guard in walk_scoped(self.current)]
         for name in rules:
-            for path, _ in walk(self.current):
-                if self.apply(name, path, level):
+            rule = RULES[name]
+            for path, part, context in parts[:1] if rule.everywhere else parts:
+                new = rule.apply(part, context)
+                if new is not None:
+                    self.enter(name, path, new, level)
                     return True
         return False
 
@@ -474,7 +494,9 @@ class Deriver:
         assert isinstance(general.bottom, Ref)
         if general in self.open:
             # A recursion along nodes: the line is an equation for it, which written into itself would have no end.
-            self.along_nodes |= {s.bottom.family for s in self.open[self.open.index(general) :] if isinstance(s.bottom, Ref)}
+            self.along_nodes |= {
+                s.bottom.family for s in self.open[self.open.index(general) :] if isinstance(s.bottom, Ref)
+            }
             return None
         if [i.names for i in general.bottom.indices] != [i.names for i in p.bottom.indices]:
             # What is known of letters that both have stays known: those of the quantity above.

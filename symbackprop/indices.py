@@ -132,11 +132,19 @@ class Axis:
 
     def holds(self, i: Affine) -> Guard:
         """The constraints under which `i` is on the axis, as far as its ends are index expressions."""
+        return _on_axis(self, i)
+
+    def _holds(self, i: Affine) -> Guard:
         if self.kind == "recursion":
             return (at_least(i, self.first), *((at_least(self.last, i),) if self.last is not None else ()))
         if self.kind == "node" and self.at is None:
             return (at_least(i, 0), at_least(affine(self.label) - 1, i))
         return ()
+
+
+@lru_cache(maxsize=8192)
+def _on_axis(axis: Axis, i: Affine) -> Guard:
+    return axis._holds(i)
 
 
 @dataclass(frozen=True, slots=True)

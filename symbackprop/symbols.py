@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Literal, TypeAlias, TypeVar
 
-from symbackprop.indices import Affine, AffineLike, Axis, Constraint, Guard, affine, at_least, fresh
+from symbackprop.indices import Affine, AffineLike, Axis, Guard, affine, fresh
 
 Role: TypeAlias = Literal["upstream", "slope", "incoming"]
 Kind: TypeAlias = Literal["parameter", "input", "target", "derived", "cost"]
@@ -519,14 +519,28 @@ def walk(e: Expr, path: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...],
 
 def scope(e: Expr, path: tuple[int, ...]) -> Guard:
     """What the sums and guards around a part say of their indices."""
-    out: list[Constraint] = []
-    for n in range(len(path)):
-        s = at(e, path[:n])
-        if isinstance(s, Sum | Max | Prod):
-            out += [*s.axis.holds(affine(s.index)), *s.guard]
-        elif isinstance(s, Guarded):
-            out += s.guard
-    return tuple(out)
+    out: Guard = ()
+    for n in path:
+        out += said(e)
+        e = e.parts[n]
+    return out
+
+
+def said(e: Expr) -> Guard:
+    """What a head says of the indices inside it."""
+    if isinstance(e, Sum | Max | Prod):
+        return (*e.axis.holds(affine(e.index)), *e.guard)
+    return e.guard if isinstance(e, Guarded) else ()
+
+
+def walk_scoped(
+    e: Expr, path: tuple[int, ...] = (), guard: Guard = ()
+) -> Iterator[tuple[tuple[int, ...], Expr, Guard]]:
+    """As `walk`, each part with its scope."""
+    yield path, e, guard
+    inner = guard + said(e)
+    for i, p in enumerate(e.parts):
+        yield from walk_scoped(p, (*path, i), inner)
 
 
 def transform(e: Expr, f: Callable[[Expr], Expr]) -> Expr:

@@ -35,7 +35,13 @@ from symbackprop.symbols import (
 ALGEBRA = "arithmetic of real numbers"
 
 
-@rule("arithmetic", statement=r"1 \cdot f = f,\quad 0 \cdot f = 0,\quad f + 0 = f", source=ALGEBRA, trivial=True)
+@rule(
+    "arithmetic",
+    statement=r"1 \cdot f = f,\quad 0 \cdot f = 0,\quad f + 0 = f",
+    source=ALGEBRA,
+    trivial=True,
+    everywhere=True,
+)
 def arithmetic(e: Expr, context: Context) -> Expr | None:
     """Ones, zeros and nested brackets go; numbers standing together are multiplied. Order and grouping stay."""
     out = transform(e, _tidy)

@@ -67,6 +67,7 @@ class Rule:
         apply: The right side for a left side it fits; None where it does not apply. It never raises for that.
         trivial: Whether a reader takes it for granted, so that a line which hides it does not name it.
         passing: How a line that passes over it names it; None: by its name, empty: not at all.
+        everywhere: Whether it treats all parts of an expression at once, so that the whole is enough to offer it.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Rule:
     apply: Apply
     trivial: bool = False
     passing: str | None = None
+    everywhere: bool = False
 
     @property
     def label(self) -> str:
@@ -91,14 +93,20 @@ RULES: dict[str, Rule] = {}
 
 
 def rule(
-    name: str, *, statement: str, source: str, trivial: bool = False, passing: str | None = None
+    name: str,
+    *,
+    statement: str,
+    source: str,
+    trivial: bool = False,
+    passing: str | None = None,
+    everywhere: bool = False,
 ) -> Callable[[Apply], Apply]:
     """Enter a function among the rules; the function stays callable as it is."""
 
     def enter(f: Apply) -> Apply:
         if name in RULES:
             raise ValueError(f"two rules are called {name!r}")
-        RULES[name] = Rule(name, statement, source, f, trivial, passing)
+        RULES[name] = Rule(name, statement, source, f, trivial, passing, everywhere)
         return f
 
     return enter

@@ -335,7 +335,9 @@ def chain_rule(e: Expr, context: Context) -> Expr | None:
     since a sum over uses that do not exist would be wrong. Where u is of the family of C itself, it is C for equal
     indices: that adds a Kronecker delta.
     """
-    if not isinstance(e, Partial) or e.direct or not isinstance(e.bottom, Ref) or e.top == e.bottom:
+    if not isinstance(e, Partial) or e.direct or not isinstance(e.bottom, Ref):
+        return None
+    if e.top == e.bottom and not e.top.indices:
         return None
     system, top, u = context.system, e.top, e.bottom
     found = uses(system, u, context.assume, top)
