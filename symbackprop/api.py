@@ -418,16 +418,44 @@ class Network:
 
         return write_module(self.system, self._adjoints, text=self.describe)
 
-    def overview(self, *, ascii: bool = False) -> str:
-        """The model in words: its equations, symbols and notation."""
+    def overview(self, *, ascii: bool = False, columns: int = 100) -> str:
+        """What was understood of the model: its equations, symbols, sizes and notation, and which line says so."""
         from symbackprop.render import formats
         from symbackprop.render.overview import overview
 
-        return formats.text(overview(self.system, self.notation, self.label), ascii_only=ascii)
+        found = self._read.provenance if self._read is not None else ()
+        return formats.text(overview(self.stated, self.notation, self.label, found), ascii_only=ascii, columns=columns)
 
-    def in_notation(self, notation: str | Notation) -> Network:
-        """The same network, written in another notation."""
-        return Network(self.system, find_notation(notation), self.label)
+    def in_notation(self, notation: str | Notation | Network) -> Network:
+        """The same network, written as another model writes what corresponds to it.
+
+        Args:
+            notation: A Notation, or a model: a Network, or the name or file of one. Which of its families correspond to
+                which of these is found from the equations, else from their roles.
+
+        Raises:
+            ModelError: The two models do not correspond.
+        """
+        if isinstance(notation, Notation):
+            return Network(self.stated, notation, self.label, self._read)
+        return Network(self.stated, self._written_as(notation), self.label, self._read)
+
+    def translation(self, notation: str | Network) -> SymbolTranslation:
+        """The table that translates the symbols of this network into those of another model."""
+        from symbackprop.correspond import correspondence
+
+        other = notation if isinstance(notation, Network) else load(notation)
+        return SymbolTranslation(self, other, correspondence(self.stated, other.stated))
+
+    def _written_as(self, notation: str | Network) -> Notation:
+        if not isinstance(notation, Network) and find_model(notation).name == self.notation.name:
+            return self.notation
+        other = notation if isinstance(notation, Network) else load(notation)
+        if self.stated.mean is not None and other.stated.mean is not None:
+            return other.notation  # the lessons' networks have the same families
+        from symbackprop.translate import translate
+
+        return translate(self.stated, self.notation, other.stated, other.notation)
 
 
 class Rendered(ABC):
@@ -442,8 +470,13 @@ class Rendered(ABC):
         return "lecture"
 
     def _made(self, detail: str, notation: str | Notation | None, check: bool = True) -> Document:
-        chosen = self.network.notation if notation is None else find_notation(notation)
-        return self._document(detail, chosen, check)
+        return self._document(detail, self._chosen(notation), check)
+
+    def _chosen(self, notation: str | Notation | None) -> Notation:
+        """The notation asked for: one, or that of a model, in terms of this network."""
+        if notation is None:
+            return self.network.notation
+        return notation if isinstance(notation, Notation) else self.network._written_as(notation)
 
     def text(
         self,
@@ -571,7 +604,7 @@ class Recorded(Rendered):
         """Everything as data: each step with its rule, and each factor with its role, family and indices."""
         from symbackprop.render import formats
 
-        chosen = self.network.notation if notation is None else find_notation(notation)
+        chosen = self._chosen(notation)
         return formats.to_json(self._record(chosen), self._document(detail, chosen, False), self._checked(chosen))
 
 
@@ -724,8 +757,10 @@ class ExprView:
     def latex(self, notation: str | Notation | None = None) -> str:
         from symbackprop.render.latex import Latex
 
-        chosen = self.network.notation if notation is None else find_notation(notation)
-        return Latex(self.network.system, chosen)(self.expression)
+        chosen = notation if isinstance(notation, Notation) else None
+        if notation is not None and chosen is None:
+            chosen = self.network._written_as(notation)  # type: ignore[arg-type]
+        return Latex(self.network.system, chosen or self.network.notation)(self.expression)
 
     def text(self) -> str:
         return self.network.describe(self.expression)
@@ -855,6 +890,38 @@ class SymbolTable(Rendered):
         return self.text()
 
 
+class SymbolTranslation:
+    """Which symbol of one model is which of another; iterating gives one dictionary for each."""
+
+    def __init__(self, network: Network, other: Network, found: Any) -> None:
+        self.network, self.other, self.found = network, other, found
+
+    def lines(self, printer: Any = None) -> Any:
+        from symbackprop.render.text import Text
+        from symbackprop.translate import table
+
+        return table(self.found, self.network.notation, self.other.notation, printer or Text)
+
+    def __iter__(self) -> Iterator[dict[str, str]]:
+        for line in self.lines():
+            yield {"here": line.here, "there": line.there, "meaning": line.meaning}
+
+    def latex(self) -> str:
+        """A LaTeX table of two columns of symbols and what they mean."""
+        from symbackprop.render.latex import Latex
+
+        rows = [f"${r.here}$ & ${r.there}$ & {r.meaning}" for r in self.lines(Latex)]
+        body = " \\\\\n".join(rows)
+        return f"\\begin{{tabular}}{{lll}}\n{body}\n\\end{{tabular}}"
+
+    def __str__(self) -> str:
+        rows = [(r["here"], r["there"], r["meaning"]) for r in self]
+        wide = [max(len(r[n]) for r in rows) for n in range(2)] if rows else [0, 0]
+        return "\n".join(f"{a:<{wide[0]}}  {b:<{wide[1]}}  {c}".rstrip() for a, b, c in rows)
+
+    __repr__ = __str__
+
+
 class MatrixForms(Rendered):
     """Both passes in matrix form. Iterating gives the forms; what has none says why."""
 
@@ -894,7 +961,7 @@ class MatrixForms(Rendered):
         from symbackprop.matrix import MatrixForm
         from symbackprop.render.matrix import latex
 
-        p = latex(self.network.system, self.network.notation if notation is None else find_notation(notation))
+        p = latex(self.network.system, self._chosen(notation))
         lines = [
             {
                 "pass": row.kind,

@@ -282,6 +282,12 @@ def draw_samples(system: System, expressions: list[Expr], seed: int) -> list[Sam
         wider = tuple(w + 1 if w > 1 else 1 for w in out[0].widths)
         sizes = sample_sizes(system, least, seed + 1)
         out.append(Sample(out[0].layers, wider, seed + 1, out[0].arithmetic, sizes=sizes))
+    for extra in range(2, 6):
+        # A stride of 1 hides it, one past the window leaves gaps; a padding of 0 hides it.
+        drawn = [{dict(s.sizes).get(n, 0) for s in out} for n in system.integers]
+        if all(len(values) > 1 and max(values) > 1 for values in drawn):
+            break
+        out.append(replace(out[-1], seed=seed + extra, sizes=sample_sizes(system, least, seed + extra)))
     return out
 
 
@@ -289,9 +295,13 @@ def short_samples(record: Record, samples: list[Sample]) -> list[Sample]:
     """Samples with few layers or times, where a case speaks of these alone: t = 1 = T."""
     lasts = {n for a in all_axes(record.system) if a.last is not None for n in a.last.names}
     standing = (*record.system.standing, *(at_least(n, 3) for n in lasts))
-    if not samples or all(satisfiable((*standing, *s.assume)) for s in record.sections):
-        return []
     layered = bool(record.system.layers.names)
+    if not samples:
+        return []
+    if all(satisfiable((*standing, *s.assume)) for s in record.sections):
+        named = lasts - record.system.layers.names
+        short = tuple((n, 1 if n in named else v) for n, v in samples[0].sizes)
+        return [replace(samples[0], sizes=short)] if named and not layered else []
     return [
         replace(
             s,
@@ -378,9 +388,12 @@ def assignments(system: System, sample: Sample, section: Section, step: Step, se
     """Points for one step: values of its free layers within the section's range, and of its free nodes.
 
     Where several letters count nodes of one axis they are equal at one of the points: there, Kronecker deltas are 1.
+    A letter goes over the whole axis on which the left side has it, whatever the terms need: a term that exists for
+    a part of it only must say so. On axes with an end of their own the first and the last node are among the points.
     """
     free: set[str] = set()
     axes: dict[str, list[Axis]] = {}
+    own = node_axes(entry(section.subject), system)
     for e in (section.subject, step.before, step.after):
         free |= names(entry(e))
         for name, found in node_axes(entry(e), system).items():
@@ -388,30 +401,53 @@ def assignments(system: System, sample: Sample, section: Section, step: Step, se
     free -= system.constants
     recursion = sorted(n for n in free if n not in axes)
     standing = {**dict.fromkeys(system.layers.names, sample.layers), **dict(sample.sizes)}
-    highest = max([sample.layers, *standing.values()])
+    along = [a for a in all_axes(system) if a.kind == "recursion"]
+    lowest = min([0, *(a.first.evaluate(standing) for a in along)])
+    highest = max(
+        [sample.layers, *standing.values(), *(a.last.evaluate(standing) for a in along if a.last is not None)]
+    )
     choices = []
     guard: Guard = section.assume
-    for values in product(range(highest + 1), repeat=len(recursion)):
+    for values in product(range(lowest, highest + 1), repeat=len(recursion)):
         env = {**standing, **dict(zip(recursion, values, strict=True))}
-        if all(c.holds(env) for c in guard if c.expr.names <= env.keys()):
+        if possible(guard, env):
             choices.append(env)
-    r = random.Random(repr((seed, sample, step.rule, str(step.path))))
+    layered = any(a.at is not None for a in all_axes(system))
+    # Where a derivative costs a whole forward pass, the steps of a section share their points, and so its value.
+    r = random.Random(repr((seed, sample, step.rule, str(step.path)) if layered else (seed, sample, section.subject)))
     r.shuffle(choices)
     count = 1 if sample.arithmetic == "rigorous intervals" or sample.layers > 12 else POINTS
     diagonal = any(isinstance(p, Delta) for e in (step.before, step.after) for _, p in walk(e)) or len(
         {a for found in axes.values() for a in found}
     ) < len(axes)
-    for env, equal in [(env, False) for env in (choices * count)[:count]] + [(env, True) for env in choices[:diagonal]]:
-        for _ in range(50):
+    ends = any(x.kind == "node" and x.at is None for found in axes.values() for x in found)
+    plan: list[tuple[dict[str, int], str]] = [(env, "any") for env in (choices * count)[:count]]
+    plan += [(env, "equal") for env in choices[:diagonal]]
+    both = ("first", "last") if sample.arithmetic != "rigorous intervals" else (("first", "last")[sample.seed % 2],)
+    plan += [(env, end) for env in choices[:ends] for end in both]
+    for env, where in plan:
+        for _ in range(50 if where in ("any", "equal") else 1):
             point = {n: env[n] for n in recursion}
             common = r.random()
-            for n, axis in sorted(axes.items(), key=lambda t: t[0]):
-                size = min(positions(x, sample, env) for x in axis)
-                point[n] = int(common * size) if equal else r.randrange(size)
-            whole = {**env, **point}
-            if all(c.holds(whole) for c in guard if c.expr.names <= whole.keys()):
+            for n, found in sorted(axes.items(), key=lambda t: t[0]):
+                wide = (*own.get(n, found), *(x for x in found if x.at is not None))
+                size = min(positions(x, sample, env) for x in wide)
+                point[n] = {"any": r.randrange(size), "equal": int(common * size), "first": 0, "last": size - 1}[where]
+            if possible(guard, {**env, **point}):
                 yield point
                 break
+
+
+def possible(guard: Guard, env: dict[str, int]) -> bool:
+    """Whether the numbers fit a guard, for some values of those of its letters that have none."""
+    values = {n: Affine((), v) for n, v in env.items()}
+    rest: list[Constraint] = []
+    for c in guard:
+        if not c.expr.names <= env.keys():
+            rest.append(c.substitute(values))
+        elif not c.holds(env):
+            return False
+    return not rest or satisfiable(rest)
 
 
 def positions(axis: Axis, sample: Sample, env: dict[str, int]) -> int:

@@ -60,7 +60,7 @@ def parser() -> Parser:
         "--layout", default="column", metavar="NAME", help="of the matrix form: column (default), row, batch"
     )
     d.add_argument("--given", metavar="NAMES", help="quantities that you have saved, separated by commas: P,O")
-    d.add_argument("--notation", metavar="NAME", help="deeplizard, 3b1b or nielsen: the look only")
+    d.add_argument("--notation", metavar="NAME|FILE", help="that of a model: the look only")
     d.add_argument("--detail", default="lecture", metavar="DETAIL", help="brief, lecture (default) or full")
     d.add_argument("--format", metavar="FORMAT", help="text (default), tex, md, html or json")
     d.add_argument("-s", "--standalone", action="store_true", help="a LaTeX document that stands alone")
@@ -256,16 +256,19 @@ def run_model(options: argparse.Namespace) -> int:
     if options.latex:
         write(net.model_text(), None)
     else:
-        write(net.overview(ascii=options.ascii or not unicode_output()), None)
+        write(net.overview(ascii=options.ascii or not unicode_output(), columns=terminal_columns()), None)
     return 0
 
 
 def columns(options: argparse.Namespace) -> int:
+    """The width to write for: the terminal's, or that of a page."""
+    return 100 if options.output and options.output != "-" else terminal_columns()
+
+
+def terminal_columns() -> int:
     """The width of the terminal, within what reads well."""
     import shutil
 
-    if options.output and options.output != "-":
-        return 100
     return max(60, min(shutil.get_terminal_size((100, 24)).columns, 120))
 
 

@@ -445,11 +445,12 @@ class Deriver:
     def known(self, context: Context) -> dict[Expr, Expr]:
         """The results that hold in the whole range at hand: one for l < L says nothing about l = L."""
         constraints = context.constraints
-        return {
-            subject: result
-            for subject, result, guard in self.results
-            if all(implies(constraints, c) for c in guard if c.expr.names)
-        }
+        holds: dict[Constraint, bool] = {}
+        for _, _, guard in self.results:
+            for c in guard:
+                if c not in holds:
+                    holds[c] = not c.expr.names or implies(constraints, c)
+        return {subject: result for subject, result, guard in self.results if all(holds[c] for c in guard)}
 
     def factor(self, p: Partial, context: Context) -> dict[Expr, Expr]:
         """The section of one local factor, unless it is known already or cannot be resolved."""

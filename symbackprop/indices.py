@@ -84,7 +84,10 @@ class Affine:
         return out
 
     def evaluate(self, values: Mapping[str, int]) -> int:
-        return self.const + sum(c * prod(values[f] for f in n.split("*")) for n, c in self.terms)
+        out = self.const
+        for n, c in self.terms:
+            out += c * (prod(values[f] for f in n.split("*")) if "*" in n else values[n])
+        return out
 
     def __str__(self) -> str:
         out = ""

@@ -18,6 +18,7 @@ from types import MappingProxyType
 from symbackprop import functions as F
 from symbackprop.errors import ModelError, UnknownFamilyError, UnknownNameError, nearest
 from symbackprop.indices import Affine, Axis, Guard, affine, at_least, between, equals, implies, satisfiable
+from symbackprop.normal import meaning, settings
 from symbackprop.symbols import (
     Add,
     Binder,
@@ -124,17 +125,6 @@ class System:
                     f"equation for {e.lhs.family}: index {', '.join(sorted(loose))} on the right is neither summed nor on the left"
                 )
         object.__setattr__(self, "families", MappingProxyType(dict(self.families)))
-        if not self.spec:
-            parts = (tuple(self.families.values()), self.equations, str(self.layers), self.widths, self.facts)
-            own = [(n, f.value(Param("z")) if f.value else None) for n, f in sorted(self.functions.items())]
-            extra = (
-                sorted(self.sizes.items()),
-                sorted(self.rules.items()),
-                self.integers,
-                sorted(self.upstream.items()),
-            )
-            whole = (*parts, own, sorted(self.tables.items()), self.cost, self.mean)
-            object.__setattr__(self, "spec", repr((*whole, *(e for e in extra if e))))
         if self.cost and self.cost not in self.families:
             raise ModelError(f"the cost {self.cost} is no family of this network{nearest(self.cost, self.families)}")
         about = [f.lhs.body.family for f in self.facts if isinstance(f.lhs, Sum) and isinstance(f.lhs.body, Ref)]
@@ -143,10 +133,22 @@ class System:
             raise ModelError(f"two facts are declared of {twice}; give one")
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, System) and self.spec == other.spec
+        """Whether both are the same network, however their formulas are written."""
+        return self is other or (isinstance(other, System) and self.meant == other.meant)
 
     def __hash__(self) -> int:
-        return hash(self.spec)
+        return hash(self.meant)
+
+    @cached_property
+    def meant(self) -> str:
+        """The network as a text that does not depend on how its formulas are written, in which order, with which letters."""
+        return self.spec or repr(meaning(self))
+
+    @cached_property
+    def written(self) -> str:
+        """The network as a text that differs where a formula, its order or a letter does."""
+        parts = (tuple(self.families.values()), self.equations, self.facts, sorted(self.rules.items()), settings(self))
+        return self.spec or repr(parts)
 
     def _constants(self) -> frozenset[str]:
         out = set(self.layers.names) | set(self.integers)
@@ -164,7 +166,7 @@ class System:
     @property
     def digest(self) -> str:
         """A key of the whole model: equal for equal models."""
-        return hashlib.sha256(self.spec.encode()).hexdigest()
+        return hashlib.sha256(self.meant.encode()).hexdigest()
 
     def family(self, name: str) -> Family:
         try:
@@ -214,7 +216,8 @@ class System:
             layers = [str(i) for a, i in zip(family.axes, ref.indices, strict=True) if a.kind == "recursion"]
             lows = [affine(n) - c.expr for c in family.guard for n, k in c.expr.terms if k == 1 and n in family.indices]
             low = str(lows[0]) if lows else "0"
-            return f"layer {', '.join(layers)} of {ref.family} is out of range, expected {low} to {self.layers}"
+            last = next((a.last for a in family.axes if a.last is not None), self.layers)
+            return f"layer {', '.join(layers)} of {ref.family} is out of range, expected {low} to {last}"
         for axis, i in zip(self.axes(ref), ref.indices, strict=True):
             if axis.kind == "recursion" or i.value is None:
                 continue
@@ -274,6 +277,21 @@ class System:
     def numeric(self) -> bool:
         """Whether depth and every width are numbers."""
         return self.layers.value is not None and None not in self.widths
+
+
+@dataclass(frozen=True, eq=False)
+class AsWritten:
+    """A network as a key for what shows how it is written: equal only where every formula is written alike."""
+
+    system: System
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, AsWritten):
+            return NotImplemented
+        return self.system is other.system or self.system.written == other.system.written
+
+    def __hash__(self) -> int:
+        return hash(self.system.written)
 
 
 def with_upstream(system: System, of: Sequence[Ref] = ()) -> System:

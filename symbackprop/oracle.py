@@ -409,7 +409,10 @@ class Oracle:
             case Size(axis):
                 return lambda env, look: self.number(self.width(axis, env))
             case Ref(family, indices):
-                return lambda env, look: look(family, tuple(i.evaluate(env) for i in indices))
+                letters = [i.name for i in indices if i.name is not None]
+                if len(letters) == len(indices):
+                    return lambda env, look: look(family, tuple([env[n] for n in letters]))
+                return lambda env, look: look(family, tuple([i.evaluate(env) for i in indices]))
             case Add(terms):
                 ts = [self.compile(t) for t in terms]
                 return lambda env, look: _total([t(env, look) for t in ts])

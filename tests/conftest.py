@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from symbackprop.check import sample_sizes
 from symbackprop.indices import Axis, Guard
 from symbackprop.network import System
 from symbackprop.oracle import CannotEvaluate, Oracle, Sample, transcendental
@@ -27,9 +28,9 @@ def entry(e: Expr) -> Expr:
     return e.rebuild(tuple(map(entry, e.parts))) if e.parts else e
 
 
-def axes_of(e: Expr, system: System) -> dict[str, Axis]:
-    """The axis of every free node or sample index."""
-    out: dict[str, Axis] = {}
+def axes_of(e: Expr, system: System) -> dict[str, list[Axis]]:
+    """The axes on which every free node or sample index stands."""
+    out: dict[str, list[Axis]] = {}
     inside = bound(e)
     for _, p in walk(e):
         refs = [
@@ -42,13 +43,17 @@ def axes_of(e: Expr, system: System) -> dict[str, Axis]:
             pairs += [(p.axis, p.left), (p.axis, p.right)]
         for axis, i in pairs:
             if axis.kind != "recursion" and i.name is not None and i.name not in inside:
-                out.setdefault(i.name, axis)
+                out.setdefault(i.name, []).append(axis)
     return out
 
 
 def widths_for(system: System) -> Iterator[tuple[int, ...]]:
     """Widths of sample networks: those that the system states, else the three above."""
     depth = system.layers.value
+    if not system.widths:
+        # Nothing is layered; the sizes that the system names are drawn anew for each of these.
+        yield from ((1,) * n for n in range(1, 5))
+        return
     for widths in WIDTHS:
         if depth is not None:
             widths = tuple((widths * (depth + 1))[: depth + 1])
@@ -72,21 +77,25 @@ def assert_equal_on_samples(
         AssertionError: They differ somewhere, or fewer than `least` points could be evaluated.
     """
     before, after = entry(before), entry(after)
-    axes = {**axes_of(after, system), **axes_of(before, system)}
+    left, right = axes_of(before, system), axes_of(after, system)
+    axes = {n: [*left.get(n, []), *right.get(n, [])] for n in left.keys() | right.keys()}
     assumed = frozenset(n for c in assume for n in c.expr.names)
-    free = (names(before) | names(after) | assumed) - system.layers.names
+    free = (names(before) | names(after) | assumed) - system.constants
     layers = sorted(free - axes.keys())
     arithmetic = "rigorous intervals" if transcendental(system, [before, after]) else "exact rationals"
     evaluated = 0
     for seed, widths in itertools.product(seeds, dict.fromkeys(widths_for(system))):
-        oracle = Oracle(system, Sample(len(widths) - 1, widths, seed, arithmetic))
+        sizes = sample_sizes(system, 0, seed + len(widths))
+        oracle = Oracle(system, Sample(len(widths) - 1, widths, seed, arithmetic, sizes=sizes))
         envs = []
-        for values in itertools.product(range(len(widths)), repeat=len(layers)):
+        highest = max([len(widths) - 1, *oracle.standing.values()])
+        for values in itertools.product(range(highest + 1), repeat=len(layers)):
             env = {**oracle.standing, **dict(zip(layers, values, strict=True))}
-            if not all(c.holds(env) for c in assume):
+            if not all(c.holds(env) for c in assume if c.expr.names <= env.keys()):
                 continue
-            ranges = [range(oracle.width(axes[n], env)) for n in sorted(axes)]
-            envs += [{**env, **dict(zip(sorted(axes), node, strict=True))} for node in itertools.product(*ranges)]
+            ranges = [range(min(oracle.width(axis, env) for axis in axes[n])) for n in sorted(axes)]
+            nodes = [{**env, **dict(zip(sorted(axes), node, strict=True))} for node in itertools.product(*ranges)]
+            envs += [v for v in nodes if all(c.holds(v) for c in assume)]
         for env in random.Random(seed).sample(envs, min(points, len(envs))):
             try:
                 left, right = oracle.evaluate(before, env), oracle.evaluate(after, env)

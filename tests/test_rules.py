@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import pytest
@@ -11,8 +11,8 @@ from conftest import assert_equal_on_samples, differs_on_samples
 
 from symbackprop.derive import derive
 from symbackprop.functions import ELEMENTARY, FUNCTIONS
-from symbackprop.indices import Affine, Guard, affine, at_least, between, equals
-from symbackprop.network import SAMPLES, System, dense_system, node_axis
+from symbackprop.indices import Affine, Axis, Guard, affine, at_least, between, equals
+from symbackprop.network import SAMPLES, Equation, SizeRule, System, dense_system, node_axis
 from symbackprop.rules import RULES, Context
 from symbackprop.symbols import (
     ONE,
@@ -25,17 +25,22 @@ from symbackprop.symbols import (
     Depends,
     Div,
     Expr,
+    Family,
+    Guarded,
+    Max,
     Mul,
     Num,
     Param,
     Partial,
     Pow,
+    Prod,
     Ref,
     Size,
     Sum,
     Summand,
     Vec,
     Where,
+    Winner,
     WrittenOut,
     expr,
     same,
@@ -52,7 +57,45 @@ GENERIC = dense_system(loss="generic")
 TABLE = dense_system([4, 3, 5], activation=["tanh", "sigmoid"])
 NAMED = dense_system([4, 3, 5], activation=["identity", "relu"])
 
+NODES, OTHERS, TIMES = Axis("node", "N"), Axis("node", "M"), Axis("recursion", "t", None, affine(0), affine("T"))
+FLAT_FAMILIES = (
+    Family("u", ("i",), (NODES,), "input"),
+    Family("v", ("j",), (OTHERS,), "input"),
+    Family("m", ("i", "j"), (NODES, OTHERS), "input"),
+    Family("mu", (), (), "derived"),
+    Family("f", ("j",), (Axis("node", "K"),), "derived"),
+    Family("d", ("t",), (TIMES,), "input", "", between(0, "t", "T")),
+    Family("h", ("t",), (TIMES,), "derived", "", between(0, "t", "T")),
+    Family("q", ("t",), (TIMES,), "derived", "", between(0, "t", "T")),
+    Family("C", (), (), "cost"),
+)
+FLAT = System(
+    {family.name: family for family in FLAT_FAMILIES},
+    (
+        Equation(Ref("mu", ()), Mul((Div(ONE, Size(NODES)), Sum("i", NODES, Ref("u", (affine("i"),)))))),
+        Equation(Ref("f", (affine("j"),)), Call("exp", (Ref("v", (affine("j"),)),))),  # for fewer nodes than v has
+        Equation(Ref("h", (affine("t"),)), Pow(Ref("d", (affine("t"),)), expr(2)), between(0, "t", "T")),
+        Equation(
+            Ref("q", (affine("t"),)),
+            Div(Call("exp", (Ref("d", (affine("t"),)),)), Sum("r", TIMES, Call("exp", (Ref("d", (affine("r"),)),)))),
+            between(0, "t", "T"),
+        ),
+        # h_T is used by nothing.
+        Equation(
+            Ref("C", ()),
+            Sum("t", TIMES, Mul((Ref("h", (affine("t") - 1,)), Ref("d", (affine("t"),)))), between(1, "t", "T")),
+        ),
+    ),
+    "C",
+    affine(0),
+    (),
+    rules={"K": SizeRule(affine("M") - 1)},
+    integers=("e", "s"),
+)
+"""Axes with a size of their own, times, and integers in index expressions."""
+
 w, b, z, a, x, y = (NET.families[n] for n in "wbzaxy")
+u, v, m, d, h = (FLAT.families[n] for n in "uvmdh")
 C0, C, CI = Ref("C_0", ()), Ref("C", ()), NET.families["C_i"]
 L, l = affine("L"), affine("l")
 HERE, BELOW, ABOVE, TOP = node_axis(l), node_axis(l - 1), node_axis(l + 1), node_axis(L)
@@ -116,6 +159,10 @@ class Case:
 
 slope_k = Partial(z[l, "j"], wjk, True)
 known_slope = {slope_k: ak}
+ui, uk, vj, mij = u["i"], u["k"], v["j"], m["i", "j"]
+largest = Max("i", NODES, mij)
+factors = Prod("i", NODES, 1 + ui)
+past, later = (at_least("i", 1),), (at_least("j", 1),)
 upstream = Partial(C0, a[l, "j"])
 next_sum = Sum("k", ABOVE, w[l + 1, "k", "j"] * Partial(C0, z[l + 1, "k"]))
 
@@ -515,6 +562,243 @@ CASES = (
         Sum("p", TOP, Pow(op - yj, N(2))),
         taken=frozenset("j"),
     ),
+    Case(
+        "rename the summed index",
+        "that has the letter of a stride",
+        Sum("s", NODES, Mul((u["s"], vj))),
+        Sum("p", NODES, Mul((u["p"], vj))),
+        Sum("p", NODES, u["p"]),
+        FLAT,
+        (),
+    ),
+    Case(
+        "square of a root",
+        "around another factor",
+        Mul((f("sqrt", 1 + ui * ui), vj, f("sqrt", 1 + ui * ui))),
+        Mul((1 + ui * ui, vj)),
+        Mul((f("sqrt", 1 + ui * ui), vj)),
+        FLAT,
+        (),
+    ),
+    Case("nothing leads there", "the last time is used by nothing", Partial(Ref("C", ()), h["T"]), ZERO, ONE, FLAT, ()),
+    Case(
+        "derivative of a maximum",
+        "where it is attained",
+        D(largest, m["k", "q"]),
+        Sum("i", NODES, Mul((Winner(largest, affine("i")), D(mij, m["k", "q"])))),
+        Sum("i", NODES, D(mij, m["k", "q"])),
+        FLAT,
+        (),
+    ),
+    Case(
+        "derivative of a maximum",
+        "the letter gives way to the variable's, the winner keeps its own",
+        D(Max("i", NODES, mij, past), m["i", "q"]),
+        Sum(
+            "p",
+            NODES,
+            Mul((Winner(Max("i", NODES, mij, past), affine("p")), D(m["p", "j"], m["i", "q"]))),
+            (at_least("p", 1),),
+        ),
+        Sum("p", NODES, Mul((Winner(largest, affine("p")), D(m["p", "j"], m["i", "q"])))),
+        FLAT,
+        (),
+    ),
+    Case(
+        "product rule for many factors",
+        "what stands before and after",
+        D(factors, uk),
+        Sum(
+            "i",
+            NODES,
+            Mul(
+                (
+                    D(1 + ui, uk),
+                    Prod("m", NODES, 1 + u["m"], (at_least(affine("i") - 1, "m"),)),
+                    Prod("m", NODES, 1 + u["m"], (at_least("m", affine("i") + 1),)),
+                )
+            ),
+        ),
+        Sum("i", NODES, Mul((D(1 + ui, uk), Prod("m", NODES, 1 + u["m"], (at_least(affine("i") - 1, "m"),))))),
+        FLAT,
+        (),
+    ),
+    Case(
+        "product rule for many factors",
+        "a guard is one on each product",
+        D(Prod("i", NODES, 1 + ui, past), uk),
+        Sum(
+            "i",
+            NODES,
+            Mul(
+                (
+                    D(1 + ui, uk),
+                    Prod("m", NODES, 1 + u["m"], (at_least("m", 1), at_least(affine("i") - 1, "m"))),
+                    Prod("m", NODES, 1 + u["m"], (at_least("m", 1), at_least("m", affine("i") + 1))),
+                )
+            ),
+            past,
+        ),
+        Sum("i", NODES, Mul((D(1 + ui, uk), factors)), past),
+        FLAT,
+        (),
+    ),
+    Case(
+        "guarded term",
+        "the bracket stays",
+        D(Guarded(ui * ui, past), uk),
+        Guarded(D(ui * ui, uk), past),
+        D(ui * ui, uk),
+        FLAT,
+        (),
+    ),
+    Case(
+        "condition before the product",
+        "on one factor",
+        Mul((vj, Guarded(ui, past), uk)),
+        Guarded(Mul((vj, ui, uk)), past),
+        Mul((vj, ui, uk)),
+        FLAT,
+        (),
+    ),
+    Case(
+        "condition before the product",
+        "above a fraction",
+        Div(Guarded(ui, past), vj),
+        Guarded(Div(ui, vj), past),
+        Div(ui, vj),
+        FLAT,
+        (),
+    ),
+    Case(
+        "condition before the product",
+        "on every term of a sum",
+        Add((Guarded(ui, past), Guarded(vj, past))),
+        Guarded(Add((ui, vj)), past),
+        Add((Guarded(ui, past), vj)),
+        FLAT,
+        (),
+    ),
+    Case(
+        "condition before the product",
+        "one within another",
+        Guarded(Guarded(ui * vj, past), later),
+        Guarded(ui * vj, (*later, *past)),
+        Guarded(ui * vj, later),
+        FLAT,
+        (),
+    ),
+    Case(
+        "condition under the sum",
+        "what speaks of the index narrows it, the rest stands before it",
+        Sum("i", NODES, Guarded(ui * vj, (*past, *later))),
+        Guarded(Sum("i", NODES, ui * vj, past), later),
+        Sum("i", NODES, ui * vj, past),
+        FLAT,
+        (),
+    ),
+    Case("condition that holds", "goes", Guarded(ui, past), ui, ZERO, FLAT, past),
+    Case("condition that holds", "or makes the term 0", Guarded(ui, past), ZERO, ui, FLAT, (equals("i", 0),)),
+    Case(
+        "condition that holds",
+        "of a sum on its own axis",
+        Sum("i", NODES, ui, (at_least("i", 0), *past)),
+        Sum("i", NODES, ui, past),
+        Sum("i", NODES, ui),
+        FLAT,
+        (),
+    ),
+    Case(
+        "take into the sum",
+        "its letter gives way",
+        Mul((ui, Sum("i", NODES, mij, past), vj)),
+        Sum("p", NODES, Mul((ui, m["p", "j"], vj)), (at_least("p", 1),)),
+        Sum("p", NODES, Mul((ui, m["p", "j"], vj))),
+        FLAT,
+        (),
+    ),
+    Case(
+        "swap the sums",
+        "each with its own range",
+        Sum("i", NODES, Sum("j", OTHERS, mij, later), past),
+        Sum("j", OTHERS, Sum("i", NODES, mij, past), later),
+        Sum("j", OTHERS, Sum("i", NODES, mij), later),
+        FLAT,
+        (),
+    ),
+    Case(
+        "deviations from the mean",
+        "sum to nothing",
+        Sum("i", NODES, ui - Ref("mu", ())),
+        ZERO,
+        ONE,
+        FLAT,
+        (),
+    ),
+    Case(
+        "deviations from the mean",
+        "with what does not move",
+        Sum("i", NODES, Mul((vj, ui - Ref("mu", ())))),
+        ZERO,
+        vj,
+        FLAT,
+        (),
+    ),
+    Case(
+        "Kronecker delta",
+        "layers that need not be equal",
+        D(b["m", "j"], b["l", "j"]),
+        Delta(affine("m"), l, b.axes[0]),
+        ONE,
+        assume=(*INSIDE, *between(1, "m", "L")),
+    ),
+    Case(
+        "delta picks one term",
+        "where a guard lets it stay",
+        Sum("p", HERE, Mul((zp, Delta(affine("p"), affine("j"), HERE))), (at_least("p", 1),)),
+        Guarded(zj, later),
+        zj,
+    ),
+    Case(
+        "delta picks one term",
+        "of a window with a stride",
+        Sum("k", NODES, Mul((uk, Delta(affine("s") * affine("i") + "k" - "e", affine("j"), OTHERS)))),
+        Guarded(
+            u[affine("j") + "e" - affine("s") * affine("i")],
+            between(0, affine("j") + "e" - affine("s") * affine("i"), affine("N") - 1),
+        ),
+        Guarded(
+            u[affine("j") - affine("s") * affine("i")],
+            between(0, affine("j") - affine("s") * affine("i"), affine("N") - 1),
+        ),
+        FLAT,
+        between(0, "i", 2),
+    ),
+    Case(
+        "delta picks one term",
+        "of another axis, where it has it",
+        Sum("k", NODES, Mul((uk, Delta(affine("k"), affine("j"), OTHERS)))),
+        Guarded(u["j"], (at_least(affine("N") - 1, "j"),)),
+        ZERO,
+        FLAT,
+        (at_least("j", 0), at_least(affine("M") - 1, "j")),
+    ),
+    Case(
+        "delta picks one term",
+        "of a sum over times",
+        Sum("r", TIMES, Mul((d["r"], Delta(affine("r") + 1, affine("t"), TIMES)))),
+        Guarded(d[affine("t") - 1], (at_least("t", 1),)),
+        d["t"],
+        FLAT,
+        between(0, "t", "T"),
+    ),
+    Case(
+        "pull out of the sum",
+        "a guard counts the terms",
+        Sum("k", BELOW, aj * ak, (at_least("k", 1),)),
+        Mul((aj, Sum("k", BELOW, ak, (at_least("k", 1),)))),
+        Mul((aj, Sum("k", BELOW, ak))),
+    ),
 )
 
 STOPS: tuple[tuple[str, str, Expr, Context], ...] = (
@@ -571,7 +855,6 @@ STOPS: tuple[tuple[str, str, Expr, Context], ...] = (
     ("constant", "the same family, perhaps the same layer", D(b["m", "j"], b["l", "j"]), Context(NET)),
     ("constant", "a total derivative sees what is behind", D(oj, wjk, True), Context(NET)),
     ("constant", "the mean's summand is the cost", D(CI["i"], wjk, True), Context(NET)),
-    ("Kronecker delta", "layers that need not be equal", D(b["m", "j"], b["l", "j"]), Context(NET)),
     ("Kronecker delta", "another family", D(zj, aj), Context(NET)),
     ("chain rule for a quantity", "what is held stays held", D(CI["i"], wjk), Context(NET)),
     ("chain rule for a quantity", "its own family is a delta", D(ap, aj, True), Context(NET)),
@@ -611,9 +894,21 @@ STOPS: tuple[tuple[str, str, Expr, Context], ...] = (
     ),
     (
         "delta picks one term",
-        "a guard may exclude the term",
-        Sum("p", HERE, Mul((zp, Delta(affine("p"), affine("j"), HERE))), (at_least("p", 1),)),
-        Context(NET),
+        "twice the index may miss it",
+        Sum("k", NODES, Mul((uk, Delta(affine("k") * 2, affine("j"), NODES)))),
+        Context(FLAT),
+    ),
+    (
+        "delta picks one term",
+        "the index stands on both sides",
+        Sum("k", NODES, Mul((uk, Delta(affine("k") * affine("s") + "k", affine("j"), NODES)))),
+        Context(FLAT),
+    ),
+    (
+        "delta picks one term",
+        "a term without it keeps the sum",
+        Sum("k", NODES, uk + Delta(affine("k"), affine("j"), NODES)),
+        Context(FLAT),
     ),
     ("equal indices", "j and k may differ", Delta(affine("j"), affine("k"), HERE), Context(NET)),
     ("one term", "the layer may have more nodes", Sum("p", HERE, zp), Context(NET)),
@@ -626,7 +921,61 @@ STOPS: tuple[tuple[str, str, Expr, Context], ...] = (
     ),
     ("multiply out", "no delta waits", Sum("p", TOP, Mul((yp, oj - op))), Context(NET)),
     ("pull out of the sum", "everything moves", weighted, Context(NET)),
-    ("pull out of the sum", "a guard counts the terms", Sum("k", BELOW, aj * ak, (at_least("k", 1),)), Context(NET)),
+    ("square of a root", "two roots", Mul((f("sqrt", ui), f("sqrt", uk))), Context(FLAT)),
+    ("square of a root", "the primes are slopes", Mul((f("sqrt", ui, 1), f("sqrt", ui, 1))), Context(FLAT)),
+    ("nothing leads there", "it is used", Partial(C0, oj), Context(NET)),
+    ("nothing leads there", "it may be used", Partial(Ref("C", ()), h["t"]), Context(FLAT, between(0, "t", "T"))),
+    ("nothing leads there", "a quantity by itself", Partial(C0, C0), Context(NET)),
+    ("derivative of a maximum", "a sum", D(Sum("i", NODES, mij), mij), Context(FLAT)),
+    ("product rule for many factors", "two factors", D(ui * uk, uk), Context(FLAT)),
+    ("guarded term", "no condition", D(ui, uk), Context(FLAT)),
+    (
+        "condition before the product",
+        "of two terms each has its own",
+        Add((Guarded(ui, past), Guarded(ui, later))),
+        Context(FLAT),
+    ),
+    ("condition before the product", "below the fraction", Div(ui, Guarded(vj, later)), Context(FLAT)),
+    ("condition under the sum", "another factor moves", Sum("i", NODES, Mul((ui, Guarded(mij, past)))), Context(FLAT)),
+    (
+        "condition under the sum",
+        "it says which values a maximum is of",
+        Max("i", NODES, Guarded(ui, past)),
+        Context(FLAT),
+    ),
+    ("condition that holds", "it may fail", Guarded(ui, past), Context(FLAT)),
+    ("condition that holds", "it cuts the sum", Sum("i", NODES, ui, past), Context(FLAT)),
+    ("take into the sum", "no sum", Mul((ui, vj)), Context(FLAT)),
+    ("take into the sum", "a maximum is none", Mul((ui, largest)), Context(FLAT)),
+    (
+        "swap the sums",
+        "the inner one ends where the outer one is",
+        Sum("i", NODES, Sum("k", NODES, uk, (at_least("i", "k"),))),
+        Context(FLAT),
+    ),
+    ("swap the sums", "layers of the inner one", Sum("k", NODES, ui * uk), Context(FLAT)),
+    ("deviations from the mean", "of other quantities", Sum("i", NODES, ui * ui - Ref("mu", ())), Context(FLAT)),
+    ("deviations from the mean", "over part of the axis", Sum("i", NODES, ui - Ref("mu", ()), past), Context(FLAT)),
+    ("deviations from the mean", "over another axis", Sum("j", OTHERS, vj - Ref("mu", ())), Context(FLAT)),
+    (
+        "deviations from the mean",
+        "weighted by what moves",
+        Sum("i", NODES, Mul((ui, ui - Ref("mu", ())))),
+        Context(FLAT),
+    ),
+    ("recognise a quantity", "for more nodes than it has", f("exp", vj), Context(FLAT, (at_least("j", 0),))),
+    (
+        "recognise a quantity",
+        "at no time of the network",
+        Div(f("exp", d["t"]), Sum("r", TIMES, f("exp", d["r"]))),
+        Context(FLAT),
+    ),
+    (
+        "recognise a quantity",
+        "the sum begins a time later",
+        Div(f("exp", d["t"]), Sum("r", replace(TIMES, first=affine(1)), f("exp", d["r"]))),
+        Context(FLAT, between(0, "t", "T")),
+    ),
     ("declared fact", "it is not declared", Sum("p", TOP, yp), Context(NET)),
     ("declared fact", "it speaks of y", Sum("p", TOP, op), Context(SOFTMAX)),
     ("declared fact", "only the whole sum is known", Sum("p", TOP, yp, (at_least("p", 1),)), Context(SOFTMAX)),

@@ -25,6 +25,7 @@ from symbackprop.compile.lower import (
     positions,
     sampled_families,
 )
+from symbackprop.compile.model import ModelForward, ModelGradient, is_layered, model_gradient
 from symbackprop.compile.numpy_backend import Emitted, emit
 from symbackprop.compile.program import SAMPLE, Array, Input
 from symbackprop.errors import DTypeError, ModelError, ShapeError, UnknownNameError, nearest
@@ -726,16 +727,22 @@ def compile_gradient(
     of: str | None = None,
     given: Iterable[str] = (),
     describe: Callable[[Expr], str] | None = None,
-) -> GradientFunction:
+    sizes: Mapping[str, int] | None = None,
+) -> GradientFunction | ModelGradient:
     """Compile the gradient of the cost into a function of arrays.
+
+    A layered network, whose sizes depend on the layer, gives `f(params, x, y)`; any other model gives
+    `f(**arrays)`, arrays by name.
 
     Args:
         system: Its depth and widths are numbers, or symbolic: then they are read off the arrays at each call.
+            A model without a cost has been given one by `network.with_upstream`.
         adjoints: The backward pass, from `symbackprop.derive.adjoints(system)`.
         wrt: Families to differentiate by, by name; None: all parameters.
         of: The scalar that is differentiated; None: the cost.
         given: Derived families whose values the caller already has and passes as `given=`.
         describe: Writes an expression as text, for the comments in the source and for the docstring.
+        sizes: Sizes and other integers that no array tells, by name; for models that are not layered.
 
     Raises:
         ModelError: A generic function without a definition, or an equation that cannot be lowered.
@@ -745,6 +752,8 @@ def compile_gradient(
     find_backend(backend)
     if of is not None and of not in (system.cost, *(system.mean or ())[:1]):
         raise ModelError(f"of={of!r}: only the cost {system.cost} can be differentiated here")
+    if not is_layered(system):
+        return model_gradient(system, adjoints, wrt, given, sizes, describe)
     if wrt is None:
         wanted = tuple(f.name for f in families_of(system, ["parameter"]))
         if not wanted:
@@ -793,12 +802,14 @@ def output_family(system: System) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-_forward: OrderedDict[System, Forward] = OrderedDict()
+_forward: OrderedDict[System, Forward | ModelForward] = OrderedDict()
 _forward_lock = threading.Lock()
 
 
 def forward(system: System, params: Params, x: Array | None = None) -> dict[str, Any]:
     """Every z and a of a network by name: `{"z": [z_1, ..., z_L], "a": [a_0, ..., a_L], "output": a_L}`.
+
+    For a model that is not layered: every derived quantity by name, from a dict of arrays by name.
 
     Raises:
         ShapeError, DTypeError: As for a gradient.
@@ -806,7 +817,9 @@ def forward(system: System, params: Params, x: Array | None = None) -> dict[str,
     with _forward_lock:
         function = _forward.get(system)
         if function is None:
-            function = _forward[system] = Forward(system)
+            function = _forward[system] = Forward(system) if is_layered(system) else ModelForward(system)
             while len(_forward) > 32:
                 _forward.popitem(last=False)
+    if isinstance(function, ModelForward):
+        return function(params if x is None else {**params, "x": x})
     return function(params, x)

@@ -6,7 +6,7 @@ uses NumPy and nothing else of this package.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,4 +78,86 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "erf": erf,
     "sigmoid": sigmoid,
     "softplus": softplus,
+}
+
+
+# ---------------------------------------------------------------- whole arrays
+
+
+def windows(a: Any, start: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
+    """A view of an array without gaps, by the place of its first entry and steps in entries."""
+    flat = a.reshape(-1)
+    return np.lib.stride_tricks.as_strided(flat[start:], shape, [s * a.itemsize for s in strides])
+
+
+def folded(a: Any, pairs: Sequence[tuple[Any, Any]], out: Any) -> None:
+    """The parts of `a` added up, each at its place in `out`."""
+    out.fill(0)
+    for to, source in pairs:
+        part = out[to]
+        np.add(part, a[source], part)
+
+
+def taken_together(f: Any, a: Any, axes: int, out: Any) -> None:
+    """A reduction over the first axes, which are short, slice by slice."""
+    first, *others = np.ndindex(a.shape[:axes])
+    np.copyto(out, a[first])
+    for n in others:
+        f(out, a[n], out=out)
+
+
+def winners(a: Any, axis: int, out: Any) -> None:
+    """1 at the first largest entry along an axis, 0 elsewhere."""
+    count = a.shape[axis]
+    if count > 32:
+        out.fill(0)
+        np.put_along_axis(out, np.expand_dims(np.argmax(a, axis), axis), 1, axis)
+        return
+    a, out = np.moveaxis(a, axis, 0), np.moveaxis(out, axis, 0)
+    best, place = a[0].copy(), np.zeros(a.shape[1:], np.int8)
+    for k in range(1, count):
+        place[a[k] > best] = k
+        np.maximum(best, a[k], out=best)
+    for k in range(count):
+        np.equal(place, k, out[k])
+
+
+def scattered(a: Any, positions: Any, offsets: Any, count: int, out: Any) -> None:
+    """The rows of `a` added up where positions are equal; `offsets` tell blocks of `out` apart.
+
+    Before NumPy 2, whose np.add.at is slow, rows are sorted by position and each run is summed at once.
+    """
+    out.fill(0)
+    if not a.size:
+        return
+    rows = a.reshape(count, -1)
+    place = (positions + offsets).reshape(-1)
+    flat = out.reshape(-1, rows.shape[1])
+    if rows.shape[1] == 1:
+        flat[:, 0] = np.bincount(place, rows[:, 0], len(flat))
+        return
+    if _FAST_ADD_AT:
+        np.add.at(flat, place, rows)
+        return
+    order = np.argsort(place, kind="stable")
+    place = place[order]
+    starts = np.flatnonzero(np.concatenate(([True], place[1:] != place[:-1])))
+    flat[place[starts]] = np.add.reduceat(rows[order], starts, axis=0)
+
+
+_FAST_ADD_AT = int(np.__version__.partition(".")[0]) >= 2
+
+
+def _vecdot(a: Any, b: Any, out: Any) -> Any:
+    """For NumPy before 2.0, which has no vecdot."""
+    return np.einsum("...i,...i->...", a, b, out=out)
+
+
+ARRAY_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    "windows": windows,
+    "folded": folded,
+    "taken_together": taken_together,
+    "winners": winners,
+    "scattered": scattered,
+    "vecdot": getattr(np, "vecdot", _vecdot),
 }

@@ -642,14 +642,14 @@ def emit(program: Program, describe: Callable[[str], str] | None = None) -> Emit
     own_views = [(v, b + text) for (b, text), v in views.items() if b not in caller]
     source = "".join(
         (
-            _function("arrays_seen_as", arrays, [f"return ({''.join(t + ', ' for _, t in views_of)})"]),
-            _function("buffers_seen_as", taken, [f"return ({''.join(t + ', ' for _, t in own_views)})"]),
-            _function(
+            function_text("arrays_seen_as", arrays, [f"return ({''.join(t + ', ' for _, t in views_of)})"]),
+            function_text("buffers_seen_as", taken, [f"return ({''.join(t + ', ' for _, t in own_views)})"]),
+            function_text(
                 "run", [*arrays, *(v for v, _ in views_of), *taken, *(v for v, _ in own_views)], body or ["pass"]
             ),
         )
     )
-    space: dict[str, Any] = {n: getattr(np, n) for n in _USED} | {"erf": kernels.erf}
+    space: dict[str, Any] = {n: getattr(np, n) for n in USED} | {"erf": kernels.erf}
     exec(compile(source, "<symbackprop>", "exec"), space)  # our own text: names and numbers only
     return Emitted(
         source,
@@ -667,7 +667,7 @@ def emit(program: Program, describe: Callable[[str], str] | None = None) -> Emit
     )
 
 
-def _function(name: str, parameters: Sequence[str], body: Sequence[str]) -> str:
+def function_text(name: str, parameters: Sequence[str], body: Sequence[str]) -> str:
     signature, line = [f"def {name}("], "   "
     for p in parameters:
         if len(line) + len(p) > 110:
@@ -677,7 +677,7 @@ def _function(name: str, parameters: Sequence[str], body: Sequence[str]) -> str:
     return "\n".join([*signature, line, "):", *("    " + b for b in body)]) + "\n\n\n"
 
 
-_USED = (
+USED = (
     *("dot", "vdot", "einsum", "empty", "copyto", "add", "subtract", "multiply", "divide", "negative", "reciprocal"),
     *("square", "power"),
     *UFUNCS.values(),

@@ -9,7 +9,7 @@ backends are compared with it. Nothing is ever differentiated here.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Literal, TypeAlias
@@ -18,7 +18,7 @@ import numpy as np
 
 from symbackprop.compile import kernels
 from symbackprop.errors import ModelError
-from symbackprop.indices import Guard
+from symbackprop.indices import Affine, Guard
 from symbackprop.symbols import Add, Call, Compare, Div, Expr, Mul, Num, Param, Pow, Where
 
 SAMPLE = "m"  # the dimension of the samples
@@ -42,12 +42,13 @@ class Operand:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """An array that the caller gives: the quantities of `key`, axes typed by `dims`."""
+    """An array that the caller gives: the quantities of `key`, axes typed by `dims`; integers where they are positions."""
 
     name: str
     dims: tuple[str, ...]
     key: Key
     kind: Literal["parameter", "input", "target", "given"] = "parameter"
+    integer: bool = False
 
     @property
     def operands(self) -> tuple[Operand, ...]:
@@ -56,13 +57,14 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """`value` where every constraint of `guard` on the positions (named by `labels`) holds, 0 elsewhere."""
+    """`value` where every constraint of `guard` on the positions (named by `labels`) holds, `outside` elsewhere."""
 
     name: str
     labels: str
     dims: tuple[str, ...]
     value: Fraction = Fraction(1)
     guard: Guard = ()
+    outside: float = 0.0
 
     @property
     def operands(self) -> tuple[Operand, ...]:
@@ -90,10 +92,10 @@ class Map:
 
 @dataclass(frozen=True, slots=True)
 class Reduce:
-    """The sum or the maximum over the labels that are not in `labels`."""
+    """The sum, the maximum or the product over the labels that are not in `labels`."""
 
     name: str
-    kind: Literal["sum", "max"]
+    kind: Literal["sum", "max", "prod"]
     operand: Operand
     labels: str
 
@@ -120,7 +122,168 @@ class View:
         return (self.operand,)
 
 
-Instruction: TypeAlias = "Input | Constant | Contract | Map | Reduce | View"
+@dataclass(frozen=True, slots=True)
+class Iota:
+    """The positions 0, 1, ... of an axis, as integers."""
+
+    name: str
+    dim: str
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Affine view: the operand at positions that depend on the labels of the result, 0 where a position is outside.
+
+    Args:
+        operand: The value that is looked at.
+        index: For each of its axes a position, in letters of `labels` and counters of the loops around.
+        labels, dims: The axes of the result.
+    """
+
+    name: str
+    operand: str
+    index: tuple[Affine, ...]
+    labels: str
+    dims: tuple[str, ...]
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        return (Operand(self.operand, LETTERS[: len(self.index)]),)
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """The transpose of a Window: every entry of the operand is added at a position that depends on its labels.
+
+    Args:
+        index: For each axis of the result a position, in letters of the operand's labels; outside, the entry is dropped.
+    """
+
+    name: str
+    operand: Operand
+    index: tuple[Affine, ...]
+    dims: tuple[str, ...]
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        return (self.operand,)
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """The table at positions along its axis `label` that an array of integers gives."""
+
+    name: str
+    table: Operand
+    positions: Operand
+    label: str
+    labels: str
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        return (self.table, self.positions)
+
+
+@dataclass(frozen=True, slots=True)
+class Scatter:
+    """The transpose of a Gather: entries are added where an array of integers says, along a new axis `label`.
+
+    The labels of `positions` are summed where they are not in `labels`.
+    """
+
+    name: str
+    operand: Operand
+    positions: Operand
+    label: str
+    labels: str
+    dim: str
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        return (self.operand, self.positions)
+
+
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """1 at the first position along `label` where the operand is largest, 0 elsewhere."""
+
+    name: str
+    operand: Operand
+    label: str
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        return (self.operand,)
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """An array in which values lie side by side along the axes of layers and times, 0 where there is none.
+
+    Args:
+        pieces: Each with the place of its first entry on every axis.
+    """
+
+    name: str
+    pieces: tuple[tuple[str, tuple[int, ...]], ...]
+    dims: tuple[str, ...]
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a loop leaves: `value` of each turn in row `row` along `axis` of the stack `base`, which is then `name`."""
+
+    name: str
+    base: str
+    value: str
+    axis: int
+    row: Affine
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A loop: the body for each number of the counter in turn, its results stored.
+
+    The body sees what was computed before, and of each stack the rows stored so far, under the stack's new name.
+    """
+
+    name: str
+    counter: str
+    first: int
+    last: int
+    step: int
+    body: tuple[Instruction, ...]
+    stored: tuple[Stored, ...]
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        return ()
+
+    @property
+    def numbers(self) -> range:
+        return range(self.first, self.last + self.step, self.step)
+
+
+Instruction: TypeAlias = "Input | Constant | Contract | Map | Reduce | View | Iota | Window | Fold | Gather | Scatter | Winner | Stack | Scan"
+
+
+def read_by(i: Instruction) -> frozenset[str]:
+    """The names of all values that an instruction reads, a loop those of its body too."""
+    if isinstance(i, Stack):
+        return frozenset(n for n, _ in i.pieces)
+    if isinstance(i, Scan):
+        own = {b.name for b in i.body} | {s.name for s in i.stored}
+        read = frozenset().union(*map(read_by, i.body)) | {s.value for s in i.stored}
+        return (read - own) | {s.base for s in i.stored}
+    return frozenset(o.name for o in i.operands)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,10 +352,7 @@ def axes(program: Program) -> dict[str, tuple[str, ...]]:
         ProgramError: Names that are undefined or defined twice, axes that do not fit, an unknown operation.
     """
     out: dict[str, tuple[str, ...]] = {}
-    for i in program.instructions:
-        if i.name in out:
-            raise ProgramError(f"value {i.name} is defined twice")
-        out[i.name] = _dims(i, out, program.sizes)
+    _define(program.instructions, out, program.sizes, frozenset())
     for o in program.outputs:
         if o.value not in out:
             raise ProgramError(f"output {o.value} is never computed")
@@ -202,8 +362,63 @@ def axes(program: Program) -> dict[str, tuple[str, ...]]:
 verify = axes
 
 
-def _dims(i: Instruction, known: Mapping[str, tuple[str, ...]], sizes: Mapping[str, int]) -> tuple[str, ...]:
+def all_axes(program: Program) -> dict[str, tuple[str, ...]]:
+    """The dimensions of every value, those that only a loop's body sees among them."""
+    out: dict[str, tuple[str, ...]] = {}
+    _define(program.instructions, out, program.sizes, frozenset(), keep=True)
+    return out
+
+
+def _define(
+    instructions: Iterable[Instruction],
+    out: dict[str, tuple[str, ...]],
+    sizes: Mapping[str, int],
+    counters: frozenset[str],
+    keep: bool = False,
+) -> None:
+    for i in instructions:
+        if i.name in out:
+            raise ProgramError(f"value {i.name} is defined twice")
+        if isinstance(i, Scan):
+            _define_scan(i, out, sizes, counters, keep)
+        else:
+            out[i.name] = _dims(i, out, sizes, counters)
+
+
+def _define_scan(
+    i: Scan, out: dict[str, tuple[str, ...]], sizes: Mapping[str, int], counters: frozenset[str], keep: bool
+) -> None:
+    if i.step not in (1, -1) or not i.numbers:
+        raise ProgramError(f"loop {i.name} runs from {i.first} to {i.last} in steps of {i.step}")
+    if i.counter in counters or i.counter in LETTERS:
+        raise ProgramError(f"loop {i.name} counts with {i.counter}, which is taken")
+    for s in i.stored:
+        if s.base not in out or s.name in out:
+            raise ProgramError(f"loop {i.name} stores in {s.name} on top of {s.base}")
+        out[s.name] = out[s.base]
+    inner = counters | {i.counter}
+    _define(i.body, out, sizes, inner, keep)
+    for s in i.stored:
+        dims = out[s.name]
+        if s.value not in out or out[s.value] != dims[: s.axis] + dims[s.axis + 1 :] or not s.row.names <= inner:
+            raise ProgramError(f"loop {i.name} stores {s.value} in {s.name} of axes {dims}")
+    for b in i.body if not keep else ():
+        del out[b.name]
+    out[i.name] = ()
+
+
+def _dims(
+    i: Instruction, known: Mapping[str, tuple[str, ...]], sizes: Mapping[str, int], counters: frozenset[str]
+) -> tuple[str, ...]:
     if isinstance(i, Input):
+        return i.dims
+    if isinstance(i, Iota):
+        return (i.dim,)
+    assert not isinstance(i, Scan)
+    if isinstance(i, Stack):
+        for n, place in i.pieces:
+            if n not in known or len(known[n]) != len(i.dims) or len(place) != len(i.dims):
+                raise ProgramError(f"stack {i.name} of axes {i.dims} has the piece {n}")
         return i.dims
     if isinstance(i, Constant):
         if len(i.labels) != len(i.dims):
@@ -218,10 +433,34 @@ def _dims(i: Instruction, known: Mapping[str, tuple[str, ...]], sizes: Mapping[s
             raise ProgramError(f"{i.name} gives {o.name} the labels {o.labels!r}, but it has {len(dims)} axes")
         if len(set(o.labels)) != len(o.labels) and not isinstance(i, View):
             raise ProgramError(f"{i.name} repeats a label on {o.name}: {o.labels!r}")
-        for label, dim in zip(o.labels, dims, strict=True):
+        for label, dim in zip(o.labels, dims, strict=True) if not isinstance(i, Window) else ():
             other = by_label.setdefault(label, dim)
             if other != dim and (sizes.get(other) is None or sizes.get(other) != sizes.get(dim)):
                 raise ProgramError(f"{i.name}: label {label!r} runs over both {other} and {dim}")
+    if isinstance(i, Window):
+        used = frozenset().union(*(a.names for a in i.index))
+        if len(set(i.labels)) != len(i.labels) or len(i.labels) != len(i.dims):
+            raise ProgramError(f"window {i.name} has labels {i.labels!r} for {len(i.dims)} axes")
+        if not used <= counters | set(i.labels):
+            raise ProgramError(f"window {i.name} depends on {sorted(used - counters - set(i.labels))}")
+        return i.dims
+    if isinstance(i, Fold):
+        used = frozenset().union(*(a.names for a in i.index))
+        if used != set(i.operand.labels) or len(i.index) != len(i.dims):
+            raise ProgramError(f"fold {i.name} of {i.operand.labels!r} uses {sorted(used)}")
+        return i.dims
+    if isinstance(i, Winner):
+        if i.label not in i.operand.labels:
+            raise ProgramError(f"winner {i.name} along {i.label!r} of {i.operand.labels!r}")
+        return tuple(by_label[c] for c in i.operand.labels)
+    if isinstance(i, Gather):
+        if set(i.labels) != set(by_label) - {i.label} or i.label not in i.table.labels:
+            raise ProgramError(f"gather {i.name} along {i.label!r} gives {i.labels!r}")
+        return tuple(by_label[c] for c in i.labels)
+    if isinstance(i, Scatter):
+        if i.label in by_label or i.label not in i.labels or not set(i.labels) - {i.label} <= by_label.keys():
+            raise ProgramError(f"scatter {i.name} along {i.label!r} gives {i.labels!r}")
+        return tuple(i.dim if c == i.label else by_label[c] for c in i.labels)
     if len(set(i.labels)) != len(i.labels) or not set(i.labels) <= by_label.keys():
         raise ProgramError(f"{i.name} has axes {i.labels!r}, its operands have {''.join(by_label)!r}")
     if isinstance(i, Map):
@@ -308,32 +547,122 @@ def interpret(program: Program, arrays: Mapping[str, Array]) -> dict[str, Array]
     """
     axes(program)
     sizes = sizes_of(program, arrays)
-    dtype = np.result_type(*arrays.values())
+    dtype = np.result_type(*(a for a in arrays.values() if a.dtype.kind == "f"))
     values: dict[str, Array] = {}
-    for i in program.instructions:
-        values[i.name] = np.asarray(_run(i, values, arrays, sizes), dtype)
+    _execute(program.instructions, values, _Run(arrays, sizes, dtype, {}))
     return values
 
 
-def _run(i: Instruction, values: Mapping[str, Array], arrays: Mapping[str, Array], sizes: Mapping[str, int]) -> Array:
-    if isinstance(i, Input):
-        return arrays[i.name]
-    if isinstance(i, Constant):
-        return mask(i, sizes)
-    if isinstance(i, Contract):
-        spec = ",".join(o.labels for o in i.operands) + "->" + i.labels
-        return np.asarray(np.einsum(spec, *(values[o.name] for o in i.operands)))
-    if isinstance(i, Map):
-        given = [spread(values[o.name], o.labels, i.labels) for o in i.operands]
-        return np.asarray(evaluate(i.formula, given, sizes, np.result_type(*given)))
-    if isinstance(i, Reduce):
-        gone = tuple(n for n, c in enumerate(i.operand.labels) if c not in i.labels)
-        reduced = values[i.operand.name].sum(axis=gone) if i.kind == "sum" else values[i.operand.name].max(axis=gone)
-        kept = "".join(c for c in i.operand.labels if c in i.labels)
-        return np.asarray(np.einsum(f"{kept}->{i.labels}", reduced))
-    index = tuple(slice(None) if f is None else f for f in i.fixed)
-    kept = "".join(c for c, f in zip(i.operand.labels, i.fixed, strict=True) if f is None)
-    return np.asarray(np.einsum(f"{kept}->{i.labels}", values[i.operand.name][index]))
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What the instructions of one run have in common; `counters` are the numbers of the loops around."""
+
+    arrays: Mapping[str, Array]
+    sizes: Mapping[str, int]
+    dtype: Any
+    counters: Mapping[str, int]
+
+
+def _execute(instructions: Iterable[Instruction], values: dict[str, Array], run: _Run) -> None:
+    for i in instructions:
+        if isinstance(i, Scan):
+            _loop(i, values, run)
+        else:
+            result = _run(i, values, run)
+            values[i.name] = np.asarray(result, result.dtype if result.dtype.kind in "iu" else run.dtype)
+
+
+def _loop(i: Scan, values: dict[str, Array], run: _Run) -> None:
+    for s in i.stored:
+        values[s.name] = values[s.base].copy()
+    for n in i.numbers:
+        here = replace(run, counters={**run.counters, i.counter: n})
+        _execute(i.body, values, here)
+        for s in i.stored:
+            index = (slice(None),) * s.axis + (s.row.evaluate(here.counters),)
+            values[s.name][index] = values[s.value]
+
+
+def _run(i: Instruction, values: Mapping[str, Array], run: _Run) -> Array:
+    sizes = run.sizes
+    match i:
+        case Input():
+            return run.arrays[i.name]
+        case Constant():
+            return mask(i, sizes)
+        case Iota():
+            return np.arange(sizes[i.dim])
+        case Contract():
+            spec = ",".join(o.labels for o in i.operands) + "->" + i.labels
+            return np.asarray(np.einsum(spec, *(values[o.name] for o in i.operands)))
+        case Map():
+            given = [spread(values[o.name], o.labels, i.labels) for o in i.operands]
+            return np.asarray(evaluate(i.formula, given, sizes, np.dtype(run.dtype)))
+        case Reduce():
+            gone = tuple(n for n, c in enumerate(i.operand.labels) if c not in i.labels)
+            reduced = REDUCE[i.kind](values[i.operand.name], axis=gone)
+            kept = "".join(c for c in i.operand.labels if c in i.labels)
+            return np.asarray(np.einsum(f"{kept}->{i.labels}", reduced))
+        case View():
+            index = tuple(slice(None) if f is None else f for f in i.fixed)
+            kept = "".join(c for c, f in zip(i.operand.labels, i.fixed, strict=True) if f is None)
+            return np.asarray(np.einsum(f"{kept}->{i.labels}", values[i.operand.name][index]))
+        case Window():
+            return _window(i, values[i.operand], run)
+        case Fold():
+            return _fold(i, values[i.operand.name], run)
+        case Gather():
+            n = values[i.table.name].shape[i.table.labels.index(i.label)]
+            chosen = np.arange(n) == values[i.positions.name][..., None]
+            spec = f"{i.table.labels},{i.positions.labels}{i.label}->{i.labels}"
+            return np.asarray(np.einsum(spec, values[i.table.name], chosen.astype(run.dtype)))
+        case Scatter():
+            chosen = np.arange(sizes[i.dim]) == values[i.positions.name][..., None]
+            spec = f"{i.operand.labels},{i.positions.labels}{i.label}->{i.labels}"
+            return np.asarray(np.einsum(spec, values[i.operand.name], chosen.astype(run.dtype)))
+        case Winner():
+            a = values[i.operand.name]
+            axis = i.operand.labels.index(i.label)
+            first = np.expand_dims(np.argmax(a, axis), axis)
+            shape = [-1 if n == axis else 1 for n in range(a.ndim)]
+            return np.asarray(np.arange(a.shape[axis]).reshape(shape) == first, float)
+        case Stack():
+            whole = np.zeros([sizes[d] for d in i.dims])
+            for name, place in i.pieces:
+                piece = values[name]
+                whole[tuple(slice(p, p + n) for p, n in zip(place, piece.shape, strict=True))] = piece
+            return whole
+    raise ProgramError(f"the reference has no {type(i).__name__}")
+
+
+REDUCE: Mapping[str, Callable[..., Any]] = {"sum": np.sum, "max": np.max, "prod": np.prod}
+
+
+def _positions(index: Affine, labels: str, shape: tuple[int, ...], counters: Mapping[str, int]) -> Any:
+    """The value of an index at every position of the labels."""
+    grid = dict(zip(labels, np.indices(shape, sparse=True), strict=True)) if shape else {}
+    fixed = index.substitute({n: Affine((), v) for n, v in counters.items()})
+    return sum((k * grid[n] for n, k in fixed.terms), np.full(shape, fixed.const))
+
+
+def _window(i: Window, a: Array, run: _Run) -> Array:
+    shape = tuple(run.sizes[d] for d in i.dims)
+    at = [_positions(e, i.labels, shape, run.counters) for e in i.index]
+    inside = np.ones(shape, bool)
+    for p, n in zip(at, a.shape, strict=True):
+        inside &= (p >= 0) & (p < n)
+    taken = a[tuple(np.clip(p, 0, n - 1) for p, n in zip(at, a.shape, strict=True))]
+    return np.asarray(np.where(inside, taken, np.zeros((), a.dtype)))
+
+
+def _fold(i: Fold, a: Array, run: _Run) -> Array:
+    out = np.zeros([run.sizes[d] for d in i.dims], a.dtype)
+    at = [_positions(e, i.operand.labels, a.shape, run.counters) for e in i.index]
+    inside = np.ones(a.shape, bool)
+    for p, n in zip(at, out.shape, strict=True):
+        inside &= (p >= 0) & (p < n)
+    np.add.at(out, tuple(p[inside] for p in at), a[inside])
+    return out
 
 
 def mask(i: Constant, sizes: Mapping[str, int]) -> Array:
@@ -344,7 +673,7 @@ def mask(i: Constant, sizes: Mapping[str, int]) -> Array:
     for c in i.guard:
         v = c.expr.const + sum((k * grid[n] for n, k in c.expr.terms), np.zeros(shape, int))
         keep = keep & ((v == 0) if c.equal else (v >= 0))
-    return np.asarray(np.where(keep, float(i.value), 0.0))
+    return np.asarray(np.where(keep, float(i.value), i.outside))
 
 
 def spread(a: Array, labels: str, target: str) -> Array:
@@ -417,7 +746,7 @@ def fuse(program: Program, keep: frozenset[str] = frozenset()) -> Program:
     kept: list[Instruction] = []
     for i in reversed(result):
         if i.name in live or isinstance(i, Input):
-            live |= {o.name for o in i.operands}
+            live |= read_by(i)
             kept.append(i)
     return replace(program, instructions=tuple(reversed(kept)))
 

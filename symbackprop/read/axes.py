@@ -101,6 +101,7 @@ class Axes:
     classes: dict[Member, Class] = field(default_factory=dict)
     default_first: int = 1
     recursive: set[Member] = field(default_factory=set)
+    spans: dict[Member, tuple[Affine, Affine]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.join_all()
@@ -254,6 +255,8 @@ class Axes:
         if count.name is not None and "@" in count.name:
             stem, _ = self.scopes.widths[count.name]
             self.claim(c, stem, None, stem, place)
+            if c.claim is not None and c.claim.text == stem:
+                c.claim.text = count.name.replace("@", "_")
         else:
             self.claim(c, count.name or "", count.value, "", place)
 
@@ -313,7 +316,10 @@ class Axes:
                     c.layered, c.offsets, c.clock = True, offsets, clock
                     c.label = c.widths or width or "n"
                     break
-            if not c.layered and c.widths and c.claim is not None:
+            if c.widths and not clocks and c.claim is not None:
+                # Sizes told apart by a number below, in a model without layers.
+                c.label, c.widths = c.claim.text, ""
+            elif not c.layered and c.widths and c.claim is not None:
                 raise self.fail(
                     f"the widths {c.widths}_l of this index do not fit together: a family without layers ties them",
                     c.claim.place,
@@ -400,8 +406,8 @@ class Axes:
             c.letter = self.letter(c)
         for c in self.classes.values():
             if c.recursion:
-                assert c.high is not None
-                c.label = c.high.name or next(iter(sorted(c.high.names)), f"n_{c.letter}")
+                _, high = self.ends_used(c)
+                c.label = high.name or next(iter(sorted(high.names)), f"n_{c.letter}")
             elif not c.label:
                 letters = dict.fromkeys((c.letter, *(s.letter for s in self.scopes_of(c))))
                 options = [f"n_{x.rstrip(chr(39))}" for x in letters] + [f"n_{c.letter}{k}" for k in range(2, 100)]
@@ -421,11 +427,8 @@ class Axes:
         """The axis of a member; of a position on a width that depends on the layer, given the family's layer."""
         c = self.of(m)
         if c.recursion:
-            assert c.low is not None and c.high is not None
-            low = self.lowest(c)
-            if self.is_clock(c):
-                return Axis("recursion", c.letter, None, low, c.high)
-            return Axis("recursion", c.label, None, low, c.high)
+            low, high = self.ends_used(c)
+            return Axis("recursion", c.letter if self.is_clock(c) else c.label, None, low, high)
         if not c.layered:
             return Axis("node", c.label)
         at = c.offsets.get(m, affine(0))
@@ -434,22 +437,25 @@ class Axes:
             at = at + layer
         return Axis("node", c.label, at)
 
-    def lowest(self, c: Class) -> Affine:
-        """The first place that is used on an axis of layers or times."""
-        assert c.low is not None
-        low = c.low
+    def ends_used(self, c: Class) -> tuple[Affine, Affine]:
+        """The first and the last place in play on an axis of layers or times: 0 and L, where l - 1 and L are used."""
+        if c.root in self.spans:
+            return self.spans[c.root]
+        assert c.low is not None and c.high is not None
+        low, high = c.low, c.high
         for _, r, n, e in self.uses():
             if self.find(position(r.family, n)) != c.root:
                 continue
-            name = shifted_name(e, self.scopes) or e.name
-            value: Affine | None = e
-            if name in self.scopes.all:
-                assert name is not None
-                start = self.scopes.all[name].low
-                value = e - name + (c.low if start is None else start)
-            if value is not None and ((value - low).value or 0) < 0:
-                low = value
-        return low
+            name = next((x for x in e.names if x in self.scopes.all), None)
+            start, stop = e, e
+            if name is not None:
+                s = self.scopes.all[name]
+                start = e.substitute({name: c.low if s.low is None else s.low})
+                stop = e.substitute({name: c.high if s.high is None else s.high})
+            low = start if ((start - low).value or 0) < 0 else low
+            high = stop if ((stop - high).value or 0) > 0 else high
+        self.spans[c.root] = (low, high)
+        return low, high
 
     def is_clock(self, c: Class) -> bool:
         return any(x.layered and x.clock == c.root for x in self.classes.values())

@@ -37,6 +37,7 @@ class Declarations:
     labels: dict[str, tuple[str, Place]] = field(default_factory=dict)
     integers: tuple[str, ...] = ()
     rules: dict[str, SizeRule] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
     zero: dict[str, Place] = field(default_factory=dict)
     shapes: dict[str, tuple[tuple[str, ...], Place]] = field(default_factory=dict)
     facts: list[tuple[str, Place]] = field(default_factory=list)
@@ -117,17 +118,31 @@ class Line:
             return Expression(m[1], self).whole(), Expression(m[2], self).whole(), plus
         return Expression(text, self).whole(), affine(1), 0
 
+    def sizes(self, text: str) -> None:
+        for piece in split(text):
+            self.size(piece)
+
     def size(self, text: str) -> None:
+        """A size that follows from others, or is a number; n_0 is the width of layer 0."""
         name, sign, rest = text.partition("=")
         if not sign:
             raise self.fail(f"expected {READERS['size'][1]}")
-        (letter,) = self.letters(name) or ("",)
+        name = name.strip()
+        (letter,) = (name,) if WIDTH.fullmatch(name) else self.letters(name)
         top, bottom, plus = self.quotient(rest)
-        if letter in self.out.rules:
+        if letter in self.out.rules or letter in self.out.numbers:
             raise self.fail(f"the size {letter} is declared twice")
         if letter in top.names | bottom.names:
             raise self.fail(f"the size {letter} is declared by itself")
-        self.out.rules[letter] = SizeRule(top, bottom, plus)
+        if bottom == affine(0):
+            raise self.fail(f"the size {letter} divides by zero")
+        rule = SizeRule(top, bottom, plus)
+        if rule.names:
+            self.out.rules[letter] = rule
+        elif bottom.const == 0 or rule.evaluate({}) < 0:
+            raise self.fail(f"the size {letter} is {rest.strip()}; expected a whole number")
+        else:
+            self.out.numbers[letter] = rule.evaluate({})
 
     def letters(self, text: str) -> tuple[str, ...]:
         out = []
@@ -226,6 +241,7 @@ class Line:
         self.out.source = text
 
 
+WIDTH = re.compile(r"[A-Za-z]_(?:\d+|[A-Za-z])")
 RANGE = re.compile(r"\s*([^=]*?)\s*=\s*(.*?)\s*\.\.\s*(.*?)\s*\Z")
 LETTER = re.compile(r"(\\?[A-Za-z]+'*|[A-Za-z]'*)")
 QUOTIENT = re.compile(r"\(?((?:[^()/]|\([^()]*\))*?)\)?\s*/\s*([^+\-/()]+?)\s*([+-]\s*\d+)?")
@@ -237,7 +253,7 @@ READERS: dict[str, tuple[Callable[[Line, str], None], str]] = {
     "parameter": (Line.kind, "a symbol such as 'parameter x'"),
     "index": (Line.label, "data and the index letter of the axis its values are places on, such as 'index y: k'"),
     "integer": (Line.integer, "letters such as 'integer s, p'"),
-    "size": (Line.size, "a size by others, such as 'size I = (M + 2p - K)/s + 1'"),
+    "size": (Line.sizes, "a size by others or a number, such as 'size I = (M + 2p - K)/s + 1' or 'size n_0 = 784'"),
     "zero": (Line.zeros, "a symbol that is 0 outside its range, such as 'zero x'"),
     "shape": (Line.shape, "a symbol and the letters of its axes, such as 'shape W: j k'"),
     "fact": (Line.fact, r"an equation of data, such as 'fact \sum_j y_j = 1'"),

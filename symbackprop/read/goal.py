@@ -215,6 +215,10 @@ def read_goal(text: str, system: System, notation: Notation) -> Partial:
     if not text.strip():
         raise ReadError("the goal is empty; expected a symbol such as 'w_jk^l'", text, 1)
     text = re.sub(r"^\$+|\$+$", "", text.strip(" "))
+    if system.mean is None:
+        from symbackprop.read.quantity import general_goal
+
+        return general_goal(text, system, notation)
     plain, origin = plain_scripts(text)
     if re.match(r"\s*(frac|dfrac|partial|nabla)", plain):
         raise ReadError(

@@ -7,12 +7,13 @@ formulas (`draft`); which indices share an axis, and which axes count layers (`a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from symbackprop.errors import ModelReadError, ReadError
-from symbackprop.indices import Affine, Guard, affine
-from symbackprop.network import Fact, System
+from symbackprop.errors import ModelError, ModelReadError, ReadError
+from symbackprop.indices import Affine, Axis, Guard, affine
+from symbackprop.network import Equation, Fact, System
 from symbackprop.notation import Notation
 from symbackprop.read.arrays import Array, renamed
 from symbackprop.read.axes import Axes, Drafted
@@ -44,7 +45,7 @@ from symbackprop.read.syntax import (
     Text,
     children,
 )
-from symbackprop.symbols import Expr, Kind, Num, Param, Ref, canonical, walk
+from symbackprop.symbols import Binder, Expr, Kind, Num, Param, Ref, canonical, names, substitute, transform, walk
 
 CONNECTIVES = frozenset({"for", "where", "if", "with", "and", "all", "each", "every", "when", "on", "forall", "any"})
 
@@ -81,6 +82,216 @@ def read_model(text: str | bytes, *, sizes: Mapping[str, int] | None = None) -> 
         raise ModelReadError(e.what, e.text, e.column, e.line) from None
 
 
+class Statement(ABC):
+    """What someone states of a model, in a file or in Python, on its way to a network.
+
+    Args:
+        guards: The conditions of each equation, as written, by its number.
+        free: The scopes that are free on the left of each equation.
+    """
+
+    source: Source
+    declared: Declarations
+    guards: dict[int, Guard]
+    free: dict[int, list[Scope]]
+
+    @abstractmethod
+    def drafter(self) -> Drafter:
+        """What is known of the letters before any formula is read."""
+
+    @abstractmethod
+    def define_functions(self, d: Drafter) -> None:
+        """Functions that are stated beside the equations."""
+
+    @abstractmethod
+    def draft(self, d: Drafter) -> list[Drafted]:
+        """The equations, numbered from 0."""
+
+    @abstractmethod
+    def facts(self, d: Drafter) -> list[tuple[Drafted, Expr, str, Place]]:
+        """Declared equations of data, drafted as equations of nothing and numbered from -1 down; their right sides and texts."""
+
+    def fail(self, message: str, place: Place) -> ReadError:
+        return self.source.error(message, place)
+
+    def axes(self, d: Drafter, drafts: list[Drafted], facts: list[Drafted]) -> Axes:
+        return Axes(self.source, self.declared, d.scopes, d.signatures, [*drafts, *facts], d.places)
+
+    def model(self, given: dict[str, int]) -> Model:
+        sizes = {**self.declared.numbers, **given}
+        d = self.drafter()
+        self.define_functions(d)
+        drafts = self.draft(d)
+        known = set(d.signatures)
+        facts = self.facts(d)
+        if strange := d.signatures.keys() - known:
+            raise self.fail(f"{min(strange)} stands in no equation of this file", facts[0][3])
+        for name, place in self.named_in_declarations():
+            if name not in d.signatures and name not in d.definitions:
+                raise self.fail(f"{name} stands in no equation of this file", place)
+        axes = self.axes(d, drafts, [f for f, *_ in facts])
+        constants = frozenset(
+            {c.label for c in axes.classes.values() if not c.layered}
+            | set(d.scopes.constants)
+            | {n for c in axes.classes.values() if c.high is not None for n in c.high.names}
+        )
+        settler = Settler(axes, self.guards, self.free, constants, frozenset(self.declared.zero))
+        settler.name_indices()
+        settler.letters = {n: v for n, v in settler.letters.items() if not n.startswith("fact:")}
+        settler.settled = [settler.settle(e) for e in drafts]
+        kinds = self.kinds(d, drafts)
+        meanings = {n: m for n, (m, _) in self.declared.meanings.items()}
+        where = {n: s.place for n, s in d.signatures.items()}
+        bases = settler.build(kinds, meanings, where)
+        settler.check()
+        settler.settled += bases
+        held = [
+            Fact(settler.expression(f.rhs, self.fact_letters(d, f, settler), frozenset(), f), rhs, text)
+            for f, rhs, text, _ in facts
+        ]
+        system = self.system(d, axes, settler, held, sizes)
+        widths = self.numbers(system, sizes)
+        found = lessons_network(system, widths, sizes.get("n"))
+        notation = model_notation(self.declared, d, axes, settler, system, found[1] if found else None)
+        provenance = entries(self.declared, d, axes, settler, system)
+        if found:
+            system = found[0]
+        elif widths is not None and system.widths:
+            system = with_depth(system, widths)
+        return Model(system, notation, provenance)
+
+    def fact_letters(self, d: Drafter, f: Drafted, settler: Settler) -> dict[str, Affine]:
+        out: dict[str, Affine] = {}
+        for s in d.scopes.all.values():
+            if s.equation == f.number and s.free:
+                out |= settler.meant(s, affine(s.letter))
+        return out
+
+    def named_in_declarations(self) -> list[tuple[str, Place]]:
+        out = [(n, p) for n, (_, p) in self.declared.kinds.items()]
+        out += [(n, p) for n, (_, p) in self.declared.labels.items()]
+        out += [(n, p) for n, (_, p) in self.declared.shapes.items()]
+        out += list(self.declared.zero.items())
+        return out
+
+    def kinds(self, d: Drafter, drafts: list[Drafted]) -> dict[str, Kind]:
+        out: dict[str, Kind] = {}
+        for name in d.signatures:
+            declared = self.declared.kinds.get(name)
+            if name in d.equated:
+                if declared is not None:
+                    raise self.fail(
+                        f"{name} has an equation, so it cannot be declared as data or a parameter", declared[1]
+                    )
+                out[name] = "derived"
+            elif declared is not None:
+                out[name] = declared[0]  # type: ignore[assignment]
+            elif name in self.declared.labels or name == "x" or (name == "X" and name in d.letters.arrays):
+                out[name] = "input"
+            elif name == "y" or (name == "Y" and name in d.letters.arrays):
+                out[name] = "target"
+            else:
+                out[name] = "parameter"
+        cost = self.cost(d, drafts)
+        if cost:
+            out[cost] = "cost"
+        return out
+
+    def cost(self, d: Drafter, drafts: list[Drafted]) -> str:
+        """The scalar that nothing else uses; empty where there is none."""
+        used = {r.family for e in drafts for _, r in walk(e.rhs) if isinstance(r, Ref) and r.family != e.lhs.family}
+        scalars = [e for e in drafts if not e.lhs.indices and e.lhs.family not in used]
+        if self.declared.cost is not None:
+            name, place = self.declared.cost
+            if not any(e.lhs.family == name and not e.lhs.indices for e in drafts):
+                raise self.fail(f"{name} is no number that an equation of this file defines", place)
+            return name
+        if len(scalars) > 1:
+            names = ", ".join(e.lhs.family for e in scalars)
+            raise self.fail(
+                f"several numbers that nothing uses: {names}; say which is the cost, as in '%| cost {scalars[0].lhs.family}'",
+                scalars[1].place,
+            )
+        return scalars[0].lhs.family if scalars else ""
+
+    def system(self, d: Drafter, axes: Axes, settler: Settler, facts: list[Fact], sizes: dict[str, int]) -> System:
+        clocks = [c for c in axes.classes.values() if c.recursion and axes.is_clock(c)]
+        if len(clocks) > 1:
+            raise self.fail(
+                "the widths of two axes of layers differ from layer to layer; one is read", axes.drafts[0].place
+            )
+        layers = axes.ends_used(clocks[0])[1] if clocks else affine(0)
+        widths: tuple[int | None, ...] = ()
+        if clocks:
+            widths = (None,) if layers.value is None else (None,) * (layers.value + 1)
+        known = {c.label: c.number for c in axes.classes.values() if c.number is not None}
+        cost = next((n for n, k in settler.families.items() if k.kind == "cost"), "")
+        self.check_names(axes, settler, layers)
+        try:
+            return System(
+                settler.families,
+                tuple(s.equation for s in settler.settled),
+                cost,
+                layers,
+                widths,
+                facts=tuple(facts),
+                sizes={**known, **{n: v for n, v in sizes.items() if "_" not in n or n in settler.constants}},
+                rules=self.declared.rules,
+                integers=self.declared.integers,
+            )
+        except ModelError as e:
+            place = next((s.place for s in settler.settled if f" {s.equation.lhs.family}:" in str(e)), None)
+            raise self.fail(str(e), place or settler.settled[0].place) from None
+
+    def check_names(self, axes: Axes, settler: Settler, layers: Affine) -> None:
+        """Every letter in an equation is an index of its own, or the size or the end of an axis."""
+        known = set(layers.names) | set(self.declared.integers)
+        known |= set().union(*(r.names for r in self.declared.rules.values()))
+        for c in axes.classes.values():
+            if c.recursion:
+                known |= set().union(*(e.names for e in axes.ends_used(c)))
+            elif not c.layered:
+                known.add(c.label)
+        for s in settler.settled:
+            loose = sorted(names(s.equation.rhs) - names(s.equation.lhs) - known)
+            if loose:
+                raise self.fail(
+                    f"{', '.join(loose)} in this equation: no index here, and neither the size nor the end of an axis",
+                    s.place,
+                )
+
+    def numbers(self, system: System, sizes: dict[str, int]) -> list[int | None] | None:
+        """n_0, ..., n_L where numbers are given."""
+        last = next((a.last for f in system.families.values() for a in f.axes if a.last is not None), affine(0))
+        layers = sizes.get(last.name) if last.name is not None else last.value
+        if not layers:
+            return None
+        label = next((a.label for f in system.families.values() for a in f.axes if a.at is not None), "n")
+        return [sizes.get(f"{label}_{k}") for k in range(layers + 1)]
+
+
+def with_depth(system: System, widths: Sequence[int | None]) -> System:
+    """The system with a number for its last layer, and numbers for its widths."""
+    last = affine(len(widths) - 1)
+    mapping = dict.fromkeys(system.layers.names, last)
+
+    def axis(a: Axis) -> Axis:
+        end = None if a.last is None else a.last.substitute(mapping)
+        return replace(a.substitute(mapping), first=a.first.substitute(mapping), last=end)
+
+    def guard(g: Guard) -> Guard:
+        return tuple(c.substitute(mapping) for c in g)
+
+    def bound(e: Expr) -> Expr:
+        return replace(e, axis=axis(e.axis)) if isinstance(e, Binder) else e
+
+    own = {n: replace(f, axes=tuple(map(axis, f.axes)), guard=guard(f.guard)) for n, f in system.families.items()}
+    equations = tuple(
+        Equation(e.lhs, transform(substitute(e.rhs, mapping), bound), guard(e.guard)) for e in system.equations
+    )
+    return replace(system, families=own, equations=equations, layers=last, widths=tuple(widths), spec="")
+
+
 @dataclass
 class Equated:
     """A row that defines a family: its left side, the right sides that are said to be equal, its conditions."""
@@ -92,7 +303,7 @@ class Equated:
 
 
 @dataclass
-class File:
+class File(Statement):
     """One model file on its way to a network."""
 
     text: str | bytes
@@ -112,9 +323,6 @@ class File:
         for row in document.rows:
             self.row(row)
         self.declare_spoken_ranges()
-
-    def fail(self, message: str, place: Place) -> ReadError:
-        return self.source.error(message, place)
 
     # ------------------------------------------------------------ rows
 
@@ -272,7 +480,7 @@ class File:
             self.source,
             self.declared,
             letters,
-            Scopes(self.source, constants),
+            Scopes(self.source, constants, clocks=letters.above),
             equated,
             frozenset(index_letters),
             frozenset(plain | self.declared.rules.keys()) - set(self.declared.integers),
@@ -306,7 +514,7 @@ class File:
             self.free[n] = [s for s in d.scopes.all.values() if s.equation == n and s.free]
             self.guards[n] = self.conditions(d, e.conditions, env)
             d.whole = not opened.open and not lhs.indices if isinstance(opened, Array) else not opened
-            d.defining = lhs.family if not lhs.indices else ""
+            d.defining = lhs.family.partition("_")[0] if not lhs.indices else ""
             values: list[Expr] = []
             for right in e.rights:
                 v = d.value(right, dict(env))
@@ -388,6 +596,7 @@ class File:
                 raise self.fail("expected a fact such as \\sum_j y_j = 1", place)
             n = -1 - len(out)
             d.scopes.equation, d.taken, d.scopes.lenient = n, set(), True
+            d.scopes.unbound = {}
             try:
                 value = d.value(row.left, {})
             except ReadError as e:
@@ -395,127 +604,6 @@ class File:
             d.scopes.lenient = False
             out.append((Drafted(Ref(f"fact:{n}", ()), value.expr, n, place), d.value(right, {}).expr, text, place))
         return out
-
-    # ------------------------------------------------------------ the network
-
-    def model(self, sizes: dict[str, int]) -> Model:
-        d = self.drafter()
-        self.define_functions(d)
-        drafts = self.draft(d)
-        facts = self.facts(d)
-        for name, place in self.named_in_declarations():
-            if name not in d.signatures and name not in d.definitions:
-                raise self.fail(f"{name} stands in no equation of this file", place)
-        axes = Axes(self.source, self.declared, d.scopes, d.signatures, [*drafts, *(f for f, *_ in facts)], d.places)
-        constants = frozenset(
-            {c.label for c in axes.classes.values() if not c.layered}
-            | set(d.scopes.constants)
-            | {n for c in axes.classes.values() if c.high is not None for n in c.high.names}
-        )
-        settler = Settler(axes, self.guards, self.free, constants, frozenset(self.declared.zero))
-        settler.name_indices()
-        settler.letters = {n: v for n, v in settler.letters.items() if not n.startswith("fact:")}
-        settler.settled = [settler.settle(e) for e in drafts]
-        kinds = self.kinds(d, drafts)
-        meanings = {n: m for n, (m, _) in self.declared.meanings.items()}
-        where = {n: s.place for n, s in d.signatures.items()}
-        bases = settler.build(kinds, meanings, where)
-        settler.check()
-        settler.settled += bases
-        held = [
-            Fact(settler.expression(f.rhs, self.fact_letters(d, f), frozenset(), f), rhs, text)
-            for f, rhs, text, _ in facts
-        ]
-        system = self.system(d, axes, settler, held, sizes)
-        found = lessons_network(system, self.numbers(system, sizes))
-        notation = model_notation(self.declared, d, axes, settler, system, found[1] if found else None)
-        provenance = entries(self.declared, d, axes, settler, system)
-        if found:
-            system = found[0]
-        return Model(system, notation, provenance)
-
-    def fact_letters(self, d: Drafter, f: Drafted) -> dict[str, Affine]:
-        return {s.id: affine(s.letter) + 0 for s in d.scopes.all.values() if s.equation == f.number and s.free}
-
-    def named_in_declarations(self) -> list[tuple[str, Place]]:
-        out = [(n, p) for n, (_, p) in self.declared.kinds.items()]
-        out += [(n, p) for n, (_, p) in self.declared.labels.items()]
-        out += [(n, p) for n, (_, p) in self.declared.shapes.items()]
-        out += list(self.declared.zero.items())
-        return out
-
-    def kinds(self, d: Drafter, drafts: list[Drafted]) -> dict[str, Kind]:
-        out: dict[str, Kind] = {}
-        for name in d.signatures:
-            declared = self.declared.kinds.get(name)
-            if name in d.equated:
-                if declared is not None:
-                    raise self.fail(
-                        f"{name} has an equation, so it cannot be declared as data or a parameter", declared[1]
-                    )
-                out[name] = "derived"
-            elif declared is not None:
-                out[name] = declared[0]  # type: ignore[assignment]
-            elif name in self.declared.labels or name == "x":
-                out[name] = "input"
-            elif name == "y":
-                out[name] = "target"
-            else:
-                out[name] = "parameter"
-        cost = self.cost(d, drafts)
-        if cost:
-            out[cost] = "cost"
-        return out
-
-    def cost(self, d: Drafter, drafts: list[Drafted]) -> str:
-        """The scalar that nothing else uses; empty where there is none."""
-        used = {r.family for e in drafts for _, r in walk(e.rhs) if isinstance(r, Ref) and r.family != e.lhs.family}
-        scalars = [e for e in drafts if not e.lhs.indices and e.lhs.family not in used]
-        if self.declared.cost is not None:
-            name, place = self.declared.cost
-            if not any(e.lhs.family == name and not e.lhs.indices for e in drafts):
-                raise self.fail(f"{name} is no number that an equation of this file defines", place)
-            return name
-        if len(scalars) > 1:
-            names = ", ".join(e.lhs.family for e in scalars)
-            raise self.fail(
-                f"several numbers that nothing uses: {names}; say which is the cost, as in '%| cost {scalars[0].lhs.family}'",
-                scalars[1].place,
-            )
-        return scalars[0].lhs.family if scalars else ""
-
-    def system(self, d: Drafter, axes: Axes, settler: Settler, facts: list[Fact], sizes: dict[str, int]) -> System:
-        clocks = [c for c in axes.classes.values() if c.recursion and axes.is_clock(c)]
-        if len(clocks) > 1:
-            raise self.fail(
-                "the widths of two axes of layers differ from layer to layer; one is read", self.equations[0].place
-            )
-        layers = clocks[0].high if clocks else affine(0)
-        assert layers is not None
-        widths: tuple[int | None, ...] = ()
-        if clocks:
-            widths = (None,) if layers.value is None else (None,) * (layers.value + 1)
-        known = {c.label: c.number for c in axes.classes.values() if c.number is not None}
-        cost = next((n for n, k in settler.families.items() if k.kind == "cost"), "")
-        return System(
-            settler.families,
-            tuple(s.equation for s in settler.settled),
-            cost,
-            layers,
-            widths,
-            facts=tuple(facts),
-            sizes={**known, **{n: v for n, v in sizes.items() if "_" not in n or n in settler.constants}},
-            rules=self.declared.rules,
-            integers=self.declared.integers,
-        )
-
-    def numbers(self, system: System, sizes: dict[str, int]) -> list[int | None] | None:
-        """n_0, ..., n_L where numbers are given."""
-        last = next(iter(system.layers.names), "")
-        if last not in sizes:
-            return None
-        label = next((a.label for f in system.families.values() for a in f.axes if a.at is not None), "n")
-        return [sizes.get(f"{label}_{k}") for k in range(sizes[last] + 1)]
 
 
 def all_bound(node: Node) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from symbackprop.functions import FUNCTIONS
 from symbackprop.network import System
 from symbackprop.notation import Notation, Written
 from symbackprop.read.axes import Axes
@@ -35,12 +36,14 @@ def model_notation(
         width = "none"
     firsts = {c.label: c.first for c in axes.classes.values() if not c.recursion and c.first is not None}
     first = layered[0].first if layered and layered[0].first is not None else axes.default_first
+    if lessons is not None and not layered:
+        first = 0  # a chain of single nodes: nothing that is counted is written
     sums_without = {
         axes.of(s.id).label
         for s in d.scopes.all.values()
         if not s.free and s.low is None and s.high is None and not axes.of(s.id).bounded and not axes.of(s.id).recursion
     }
-    names = dict(d.names)
+    names = {n: x for n, x in d.names.items() if not usual_name(n, x)}
     names |= {n: x for n, x in d.generic.items() if x != n}
     notation = Notation(
         name=declared.title or "model",
@@ -66,6 +69,12 @@ def model_notation(
     return replace(notation, written=written)
 
 
+def usual_name(function: str, latex: str) -> bool:
+    """Whether a function of the tables is written as the tables write it; exp says more: that it is no power of e."""
+    own = FUNCTIONS.get(function)
+    return own is not None and own.latex == latex and function != "exp"
+
+
 def look(s: Signature, axes: Axes) -> Written:
     order = axes.order(s.name)
     place = {raw: n for n, raw in enumerate(order)}
@@ -84,11 +93,12 @@ def base_look(name: str, of: str, s: Signature, axes: Axes, settler: Settler) ->
     """The base case h_0 is written as h with its time in its place."""
     at = name.removeprefix(of + "_")
     order = axes.order(of)
-    kept = [raw for raw in order if not axes.recursive_position(of, raw)]
+    moment = settler.moments[name]
+    kept = [raw for raw in order if raw != moment]
     place = {raw: n for n, raw in enumerate(kept)}
     above = tuple(place[n] for n in range(s.upper) if n in place)
     below = tuple(place[s.upper + n] for n in range(s.lower) if s.upper + n in place)
-    if any(axes.recursive_position(of, n) for n in range(s.upper)):
+    if moment < s.upper:
         around = s.brackets or ""
         unit = f"{around[:1]}{at}{around[1:]}"
         return Written(

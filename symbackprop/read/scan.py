@@ -32,6 +32,9 @@ from symbackprop.read.syntax import (
     pieces,
 )
 
+MAX_SYMBOLS = 5_000
+"""Symbols in a model; the largest of the library has 150."""
+
 ROUND = ("round", "square", "angle")
 TRANSPOSES = ("T", "top", "intercal", "dagger")
 
@@ -208,8 +211,9 @@ class Letters:
         layered: Symbols that carry an index above.
         numbered: Symbols whose subscripts are numbers only: names such as C_0.
         arity: For each name, how many indices stand below it.
+        double: Symbols that name two quantities, C and C_i, each with an equation; and the indices of the second.
+        arrays: Symbols in bold.
         functions: Symbols that are only ever applied to brackets.
-        plain: Symbols that stand somewhere without a bracket behind them.
     """
 
     declared: Declarations
@@ -220,11 +224,13 @@ class Letters:
     layered: set[str] = field(default_factory=set)
     numbered: set[str] = field(default_factory=set)
     arity: dict[str, int] = field(default_factory=dict)
-    bare: set[str] = field(default_factory=set)
+    double: dict[str, str] = field(default_factory=dict)
     arrays: set[str] = field(default_factory=set)
     functions: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        if len(self.all) > MAX_SYMBOLS:
+            raise self.source.error(f"too large: more than {MAX_SYMBOLS} symbols", self.all[MAX_SYMBOLS].place)
         left_above = {affine_letter(n) for s in self.all if s.left for n, _ in superscripts(s.sup)}
         shifts = {shifted(n) for s in self.all for n, _ in superscripts(s.sup)}
         self.above = frozenset(self.declared.ranges) | frozenset(n for n in left_above & shifts if n is not None)
@@ -237,13 +243,16 @@ class Letters:
             mine = [s for s in self.all if s.key == key and s.sub is not None]
             if mine and all(isinstance(p, Number) for s in mine for p in s.sub.pieces):  # type: ignore[union-attr]
                 self.numbered.add(key)
+        for key in keys - self.arrays - self.declared.shapes.keys():
+            mine = [s for s in self.all if s.key == key and s.left and not s.applied]
+            with_indices = [self.reading(s) for s in mine if s.sub is not None]
+            if any(s.sub is None for s in mine) and (subs := [r for r in with_indices if r.lower and not r.sub_unit]):
+                self.double[key] = "".join(sorted(set().union(*map(affine_letters, subs[0].lower))))
         for s in self.all:
             r = self.reading(s)
-            if r.lower:
+            if r.lower and not s.bold:
                 if not all(isinstance(n, Number) for n in r.lower):
                     self.arity[r.name] = max(self.arity.get(r.name, 0), len(r.lower))
-            elif not s.applied:
-                self.bare.add(r.name)
         for name, (axes, _) in self.declared.shapes.items():
             # Recursion letters in a shape stand above or below as they are written.
             self.arity[name] = len(axes)
@@ -295,6 +304,8 @@ class Letters:
             elif (unit := unit_of(n)) is not None and (brackets or is_unit(n, s.letters)):
                 units.append(unit)
                 around = {"(": "()", "[": "[]"}.get(brackets, around)
+            elif isinstance(n, Number) and not brackets and s.left and s.key in self.layered:
+                upper.append(n)
             elif isinstance(n, Number) and not brackets and s.key in self.layered and self.unbracketed(s.key):
                 raise self.source.error(
                     f"{s.key}^{n.text} may be layer {n.text} or a power; write the layer in brackets, "
@@ -303,7 +314,8 @@ class Letters:
                 )
             else:
                 powers.append(n)
-        name = "_".join([s.key, *filter(None, (sub_unit, "_".join(units)))])
+        second = self.double.get(s.key, "") if lower else ""
+        name = "_".join([s.key, *filter(None, (sub_unit, second, "_".join(units)))])
         return Reading(name, sub_unit, ",".join(units), tuple(upper), lower, tuple(powers), transposed, around)
 
     def is_transpose(self, s: Sighting, array: bool) -> bool:

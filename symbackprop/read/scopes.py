@@ -7,6 +7,7 @@ Every letter that a sum binds, and every one that is free on a left side, is a s
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from symbackprop.errors import ReadError
 from symbackprop.indices import Affine, Constraint, Guard, affine, at_least, equals
@@ -70,6 +71,9 @@ class Scopes:
     joined: list[tuple[str, str, Place]] = field(default_factory=list)
     widths: dict[str, tuple[str, Affine]] = field(default_factory=dict)
     equation: int = 0
+    clocks: frozenset[str] = frozenset()
+    """Letters that count layers or times by declaration, or as they are used above symbols."""
+    unbound: dict[str, str] = field(default_factory=dict)
     lenient: bool = False
     """Letters that no sum binds are let in, as positions: for text about a model rather than a model."""
 
@@ -116,6 +120,9 @@ class Scopes:
                 return out
             case Scripted(base=Symbol() as base, sub=Script() as sub, sup=None, primes=0) if len(sub.items) == 1:
                 stem = letter_of(base)
+                plain = self.named_size(stem, sub.items[0], env)
+                if plain is not None:
+                    return affine(plain)
                 if stem is not None and not isinstance(sub.items[0], Chain):
                     at = self.affine(sub.items[0], env, "a layer")
                     name = f"{stem}@{at}"
@@ -126,14 +133,34 @@ class Scopes:
             f"{text!r} is not understood as {what}; expected letters and whole numbers, as in l-1", node.place
         )
 
+    def anywhere(self, letter: str, place: Place) -> str:
+        """The scope of a letter that nothing binds, one throughout."""
+        if letter not in self.unbound:
+            self.unbound[letter] = self.new(letter, place, free=True).id
+        return self.unbound[letter]
+
+    def named_size(self, stem: str | None, sub: Node, env: Env, known: bool = False) -> str | None:
+        """A size with a letter below that is no layer: the n_b of an axis that b counts."""
+        letter = letter_of(sub)
+        if stem is None or letter is None:
+            return None
+        name = f"{stem}_{letter}"
+        if name in self.constants:
+            return name
+        if letter in env:
+            return None
+        if known or letter in self.constants or letter in self.clocks:
+            return None
+        self.constants.add(name)
+        return name
+
     def name(self, letter: str, node: Node, env: Env) -> Affine:
         if letter in env:
             return affine(env[letter])
         if letter in self.constants:
             return affine(letter)
         if self.lenient:
-            env[letter] = self.new(letter, node.place, free=True).id
-            return affine(env[letter])
+            return affine(self.anywhere(letter, node.place))
         raise self.fail(
             f"the index {letter} is neither summed here nor on the left of this equation; "
             f"a sum over {letter}, or {letter} on the left, would fit",
@@ -221,7 +248,7 @@ class Scopes:
         """A condition on indices: 1 <= l < L, j <= i, t = 1."""
         sides = [chain.first, *(r.right for r in chain.relations)]
         out: list[Constraint] = []
-        for (a, b), r in zip(zip(sides, sides[1:], strict=False), chain.relations, strict=True):
+        for (a, b), r in zip(pairwise(sides), chain.relations, strict=True):
             if a is None or b is None:
                 raise self.fail("a side of this condition is missing", chain.place)
             left, right = self.affine(a, env, "a condition"), self.affine(b, env, "a condition")

@@ -30,11 +30,13 @@ from symbackprop.read.syntax import Place
 from symbackprop.symbols import (
     Binder,
     Call,
+    D,
     Expr,
     Family,
     Guarded,
     Kind,
     Max,
+    Mul,
     Position,
     Prod,
     Ref,
@@ -76,6 +78,8 @@ class Settler:
     settled: list[Settled] = field(default_factory=list)
     used: dict[str, list[tuple[Affine, Affine]]] = field(default_factory=dict)
     bases: dict[str, str] = field(default_factory=dict)
+    moments: dict[str, int] = field(default_factory=dict)
+    """For each base case the place of the index, in its family as written, that it fixes."""
     left: set[str] = field(default_factory=set)
 
     def fail(self, message: str, place: Place) -> ReadError:
@@ -86,7 +90,7 @@ class Settler:
     def name_indices(self) -> None:
         """The letters of each family's indices: those of its left side, or of its first use."""
         scopes = self.axes.scopes.all
-        for d, r in [(d, r) for d in self.axes.drafts for r in d.refs]:
+        for d, r in ((e, ref) for e in self.axes.drafts for ref in e.refs):
             if r.family in self.letters and r is not d.lhs:
                 continue
             if r.family in self.letters and r is d.lhs and r.family in self.left:
@@ -150,10 +154,6 @@ class Settler:
                 low = scope.low if scope.low is not None else c.low
                 high = scope.high if scope.high is not None else c.high
                 assert low is not None and high is not None
-                if scope.low is None and shift.value > 0:
-                    high = high - shift.value  # z^{(l+1)} for l below the last
-                elif scope.low is None and shift.value < 0:
-                    low = low - shift.value
                 ranges += between(low + shift, letter, high + shift)
         letters |= {n: a for n, a in standing.items() if n not in letters}
         for c_ in self.guards.get(d.number, ()):
@@ -193,10 +193,12 @@ class Settler:
         return self.first(f"letter:{self.axes.declared.labels[family][0]}")
 
     def size(self, axis: Axis, letters: Mapping[str, Affine]) -> Expr:
-        if axis.at is not None:
-            return Size(Axis("node", axis.label, self.real(axis.at, letters)))
         ends = {c.label for c in self.axes.classes.values() if c.recursion}
         nodes = {c.label for c in self.axes.classes.values() if not c.recursion}
+        if axis.at is not None and f"{axis.label}_{axis.at}" in nodes:
+            return Size(Axis("node", f"{axis.label}_{axis.at}"))
+        if axis.at is not None:
+            return Size(Axis("node", axis.label, self.real(axis.at, letters)))
         if axis.label in nodes or axis.label in self.axes.declared.rules:
             return Size(axis)
         if axis.label in ends or axis.label in self.axes.declared.integers:
@@ -277,13 +279,13 @@ class Settler:
             mine = tuple(c for c in wanted if e.index in c.expr.names)
             rest = [c for c in wanted if c not in mine]
             if isinstance(e, Sum):
-                return Sum(e.index, e.axis, body, (*e.guard, *mine)), rest
+                return Sum(e.index, e.axis, body, tuple(dict.fromkeys((*e.guard, *mine)))), rest
             return replace(e, body=Guarded(body, mine) if mine else body), rest
         wanted, parts = [], []
         for p in e.parts:
             inner, more = self.pad(p, around)
-            if more and not hasattr(e, "factors"):
-                # Only a factor may hand its conditions to the sum around its product.
+            if more and not isinstance(e, Mul | D):
+                # Only a factor, differentiated or not, may hand its conditions to the sum around its product.
                 inner, more = Guarded(inner, tuple(more)), []
             parts.append(inner)
             wanted += more
@@ -358,7 +360,7 @@ class Settler:
                 guard += between(low, x, high)
             axes = []
             clock = {x: affine(x) for x in recursion}
-            for x, n in zip(letters, order, strict=True):
+            for n in order:
                 member = position(family, n)
                 c = self.axes.of(member)
                 layer = next(
@@ -403,6 +405,7 @@ class Settler:
                 f"{family} at {at} has no equation, and {name} is another quantity; write an equation for it", place
             )
         self.bases[name] = family
+        self.moments[name] = self.axes.order(family)[self.letters[family].index(letter)]
         letters = self.letters[family]
         lhs = Ref(family, tuple(map(affine, letters)))
         rhs = Ref(name, tuple(affine(x) for x in letters if x != letter))

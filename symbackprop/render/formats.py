@@ -271,7 +271,9 @@ def text_table(cells: list[list[str]], columns: int) -> Iterator[str]:
     room = widths[widest] - max(0, sum(widths) + 2 * (len(widths) - 1) - columns)
     widths[widest] = max(room, 20) if room < widths[widest] else widths[widest]
     for r in cells:
-        wrapped_cells = [list(wrapped(c, w)) if n == widest else [c] for n, (c, w) in enumerate(zip(r, widths, strict=True))]
+        wrapped_cells = [
+            list(wrapped(c, w)) if n == widest else [c] for n, (c, w) in enumerate(zip(r, widths, strict=True))
+        ]
         for n in range(max(map(len, wrapped_cells))):
             shown = [c[n] if n < len(c) else "" for c in wrapped_cells]
             yield "  ".join(c + " " * (w - width(c)) for c, w in zip(shown, widths, strict=True)).rstrip()

@@ -190,6 +190,8 @@ def _block(b: Block, p: Latex, name: str, numbers: frozenset[int], headings: int
             return _table(b, p)
         case Code(text, language):
             return f'<pre class="code"><code class="language-{escape(language)}">{_code(text)}</code></pre>'
+        case Display("", _):
+            return ""  # a line for terminals: here the formula says it itself
         case Display(source, pieces):
             label = inline(pieces, Text(p.system, p.notation), str, str)
             return f'<div class="display" role="img" aria-label="{escape(label)}">{_math(source, display=True)}</div>'

@@ -38,8 +38,8 @@ ORDER = ("upstream", "slope", "incoming")
 def model_text(system: System, notation: Notation) -> str:
     r"""The text of a model file that reads back as this model in this notation.
 
-    A gradient from outside is no part of a model, and sizes that are numbers are declared, so that letters stand in
-    the equations.
+    A gradient from outside is no part of a model. Sizes that are numbers are declared, so that letters stand in the
+    equations. What a reader supplies is left out: base cases such as h_0, padding, the inputs of the lessons' network.
 
     >>> from symbackprop.network import dense_system
     >>> from symbackprop.notation import DEEPLIZARD
@@ -48,7 +48,7 @@ def model_text(system: System, notation: Notation) -> str:
     %| l = 1..L
     %| width n
     C_0 &= \sum_{j=0}^{n-1} \left(a_j^{(L)} - y_j\right)^2 \\
-    z_j^{(l)} &= \sum_{k=0}^{n-1} w_{jk}^{(l)}\, a_k^{(l-1)} \\
+    z_j^{(l)} &= \sum_{k=0}^{n-1} w_{jk}^{(l)} a_k^{(l-1)} \\
     a_j^{(l)} &= g^{(l)}\left(z_j^{(l)}\right)
     <BLANKLINE>
     """

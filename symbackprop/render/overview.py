@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 from symbackprop.indices import Axis, Constraint, Guard, affine
 from symbackprop.network import Equation, System
@@ -32,6 +33,8 @@ from symbackprop.symbols import (
     Compare,
     Expr,
     Family,
+    Mul,
+    Num,
     Param,
     Partial,
     Position,
@@ -96,13 +99,14 @@ def runs(e: Equation, system: System, notation: Notation) -> Pieces:
     """Over which numbers the indices on a left side run: i, j = 1..N."""
     found: dict[tuple[Piece, ...], list[str]] = {}
     guard = layers_of(e, system)
+    fixed = {c.expr.terms[0][0]: affine(-c.expr.const) for c in e.guard if c.equal and len(c.expr.terms) == 1}
     for i, axis in zip(e.lhs.indices, system.axes(e.lhs), strict=True):
         if i.name is None:
             continue
         if axis.kind == "recursion":
             span = ends_of(i.name, guard)
         else:
-            span = span_of(axis, notation)
+            span = span_of(axis.substitute(fixed), system, notation)
         if span:
             found.setdefault(span, []).append(i.name)
     return join([(*join([(Param(n),) for n in letters]), " = ", *span) for span, letters in found.items()])
@@ -115,12 +119,16 @@ def ends_of(letter: str, guard: Guard) -> Pieces:
     return (Position(low[0]), "..", Position(high[0])) if low and high else ()
 
 
-def span_of(axis: Axis, notation: Notation) -> Pieces:
+def span_of(axis: Axis, system: System, notation: Notation) -> Pieces:
     """The first and the last number of a position, as the notation counts."""
     if axis.kind == "sample":
         return ("1..", Size(axis))
-    first = notation.first_of(axis.label)
-    last: Expr = Size(axis) if first == 1 else Size(axis) + (first - 1)
+    first, size = notation.first_of(axis.label), system.size(axis)
+    if size is not None:
+        return (f"{first}..{size + first - 1}",)
+    last: Expr = Size(axis)
+    if first != 1:
+        last = last + (first - 1 if first > 1 else Mul((Num(Fraction(-1)), Num(Fraction(1 - first)))))
     return (f"{first}..", last)
 
 
@@ -143,11 +151,13 @@ PLAIN = frozenset({"exp", "log", "ln", "sqrt", "abs", "tanh", "sin", "cos"})
 
 def entry_of(name: str, system: System, lines: Mapping[str, Entry]) -> Entry | None:
     """What the file says of a family; in the lessons' network the inputs and the cost have names of their own."""
-    if name in lines or system.mean is None:
+    if system.mean is None:
         return lines.get(name)
+    if name in system.mean:
+        return None
     if name == "x":
         return lines.get("a_0")
-    return next((e for e in lines.values() if e.role == "cost"), None) if name == system.cost else None
+    return next((e for e in lines.values() if e.role == "cost"), None) if name == system.cost else lines.get(name)
 
 
 def understood(system: System, notation: Notation, lines: Mapping[str, Entry]) -> Table:
@@ -155,7 +165,9 @@ def understood(system: System, notation: Notation, lines: Mapping[str, Entry]) -
     rows: list[tuple[Pieces, ...]] = []
     for f in system.families.values():
         entry = entry_of(f.name, system, lines)
-        said = [f"line {entry.line}", entry.why.partition(":")[0].partition(" on ")[0]] if entry is not None else ["", ""]
+        said = (
+            [f"line {entry.line}", entry.why.partition(":")[0].partition(" on ")[0]] if entry is not None else ["", ""]
+        )
         rows.append(((f.pattern,), what_it_is(system, f), axes_of(system, f, notation), *((t,) for t in said)))
     functions = {p.function: p for e in system.equations for _, p in walk(e.rhs) if isinstance(p, Call)}
     for name, call in functions.items():
@@ -172,7 +184,9 @@ def understood(system: System, notation: Notation, lines: Mapping[str, Entry]) -
 
 def what_it_is(system: System, f: Family) -> Pieces:
     """A family in its author's words, else its role."""
-    role = {"parameter": "parameter", "input": "data", "target": "target", "cost": "cost", "derived": "computed"}[f.kind]
+    role = {"parameter": "parameter", "input": "data", "target": "target", "cost": "cost", "derived": "computed"}[
+        f.kind
+    ]
     bases = [e for e in system.equations if e.rhs == f.pattern and f.kind == "input" and e.lhs.family != f.name]
     if f.meaning:
         return (*worded(f.meaning), f" ({role})" if f.kind == "parameter" else "")
@@ -192,7 +206,7 @@ def axes_of(system: System, f: Family, notation: Notation) -> Pieces:
             guard = tuple(c for c in f.guard if c.expr.names & {letter}) or axis.holds(affine(letter))
             span = ends_of(letter, guard)
         else:
-            span = span_of(axis, notation) if system.size(axis) != 1 else ()
+            span = span_of(axis, system, notation) if system.size(axis) != 1 else ()
         if span:
             parts.append((Param(letter), " = ", *span))
     return join(parts) or ("a number",)
@@ -203,29 +217,40 @@ def size_table(system: System, notation: Notation) -> Table:
     letters: dict[str, list[str]] = {}
     axes = [(n, a) for f in system.families.values() for n, a in zip(f.indices, f.axes, strict=True)]
     axes += [(p.index, p.axis) for e in system.equations for _, p in walk(e.rhs) if isinstance(p, Binder)]
-    layered: set[str] = set()
+    layered: dict[str, Axis] = {}
     for letter, axis in axes:
         last = axis.last.name if axis.kind == "recursion" and axis.last is not None else None
         label = axis.label if axis.kind == "node" else last
         if label is not None and not (axis.kind == "node" and system.size(axis) == 1):
             seen = letters.setdefault(label, [])
             seen += [letter.rstrip("'")] if letter.rstrip("'") not in seen else []
-            layered |= {label} if axis.at is not None else set()
+            if axis.at is not None:
+                layered.setdefault(label, replace(axis, at=affine("l")))
     rows: list[tuple[Pieces, ...]] = []
     for label, over in letters.items():
+        symbol: Expr = Size(layered[label]) if label in layered else Param(label)
         known: Pieces = ("any whole number from 1",)
         if label in system.rules:
             known = (Follows(label, system.rules[label]),)
         elif label in system.sizes:
             known = (str(system.sizes[label]),)
         elif label in layered:
-            numbers = [w for w in system.widths if w is not None]
-            known = (", ".join("any" if w is None else str(w) for w in system.widths) + " in layers 0, 1, ...",) if numbers else ("any, one for each layer",)
-        rows.append(((Param(label),), join([(Param(n),) for n in over]), known))
+            known = (widths_known(system),)
+        rows.append(((symbol,), join([(Param(n),) for n in over]), known))
     for name in system.integers:
         value = system.sizes.get(name)
         rows.append(((Param(name),), ("",), ("any whole number" if value is None else str(value),)))
     return Table(("size", "indices", "known of it"), tuple(rows))
+
+
+def widths_known(system: System) -> str:
+    """The widths of the layers, as far as they are numbers."""
+    widths = ["any" if w is None else str(w) for w in system.widths]
+    if {*widths} == {"any"}:
+        return "any, one for each layer"
+    return (
+        f"{widths[0]} in every layer" if len(widths) == 1 else f"{', '.join(widths)} in layers 0 to {len(widths) - 1}"
+    )
 
 
 def conventions(system: System, notation: Notation) -> Prose:
@@ -249,7 +274,9 @@ def assumptions(system: System, notation: Notation) -> list[Block]:
         out.append(Prose((f.pattern, " is 0 where an index is outside its range.")))
     for f in system.families.values():
         if f.over is not None:
-            out.append(Prose(("The values of ", f.pattern, " are positions: ", *span_of(f.over, notation), ".")))
+            out.append(
+                Prose(("The values of ", f.pattern, " are positions: ", *span_of(f.over, system, notation), "."))
+            )
     return out
 
 

@@ -1,0 +1,197 @@
+"""The axes of a network that is known, for the letters of a formula about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from symbackprop.errors import ReadError
+from symbackprop.indices import Affine, Axis, affine
+from symbackprop.network import System
+from symbackprop.notation import Notation
+from symbackprop.read.arrays import OPEN
+from symbackprop.read.declare import Declarations
+from symbackprop.read.lexer import Source
+from symbackprop.read.scopes import Scopes
+from symbackprop.read.settle import Settler
+from symbackprop.read.syntax import (
+    Place,
+)
+from symbackprop.symbols import (
+    Assign,
+    Binder,
+    D,
+    Delta,
+    Expr,
+    Guarded,
+    Max,
+    Partial,
+    Position,
+    Ref,
+    Size,
+    Winner,
+    walk,
+)
+
+
+@dataclass
+class KnownClass:
+    """What is known of an index: as `axes.Class` for what a settler asks."""
+
+    recursion: bool
+    first: int
+    label: str
+    axis: Axis
+    number: int | None = None
+    low: Affine | None = None
+    high: Affine | None = None
+    layered: bool = False
+
+
+@dataclass
+class KnownAxes:
+    """The axes of a network's families, and of the letters that index them."""
+
+    system: System
+    notation: Notation
+    scopes: Scopes
+    declared: Declarations
+    drafts: list[Expr]
+    source: Source
+    found: dict[str, Axis] = field(default_factory=dict)
+    classes: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for e in self.drafts:
+            for r in all_refs(e):
+                for i, axis in zip(r.indices, self.system.axes(r), strict=True):
+                    if i.name in self.scopes.all:
+                        assert i.name is not None
+                        self.found.setdefault(i.name, axis)
+        for s in self.scopes.all.values():
+            if s.id not in self.found and s.low is not None and s.high is not None:
+                name = (s.high - s.low + 1).name
+                if name in self.scopes.widths:
+                    assert name is not None
+                    stem, at = self.scopes.widths[name]
+                    self.found[s.id] = Axis("node", stem, at)
+                elif name is not None:
+                    self.found[s.id] = Axis("node", name)
+        for _ in range(2):
+            for a, b, _place in self.scopes.joined:
+                for p, q in ((a, b), (b, a)):
+                    if p in self.found and q in self.scopes.all:
+                        self.found.setdefault(q, self.found[p])
+        recursion = {a.last for f in self.system.families.values() for a in f.axes if a.kind == "recursion"}
+        for n, last in enumerate(recursion):
+            label = str(last)
+            self.classes[f"end:{n}"] = KnownClass(True, 0, label, Axis("recursion", label))
+        for label in {a.label for f in self.system.families.values() for a in f.axes if a.kind == "node"}:
+            self.classes[f"size:{label}"] = KnownClass(False, 0, label, Axis("node", label))
+
+    def fail(self, message: str, place: Place) -> ReadError:
+        return self.source.error(message, place)
+
+    def order(self, family: str) -> range:
+        return range(len(self.system.family(family).axes))
+
+    def recursive_position(self, family: str, n: int) -> bool:
+        return self.system.family(family).axes[n].kind == "recursion"
+
+    def axis(self, member: str, layer: Affine | None = None) -> Axis:
+        family, sign, n = member.rpartition(":")
+        if sign and family in self.system.families:
+            return self.system.family(family).axes[int(n)]
+        if sign and family == "letter":
+            name = next((f for f, (x, _) in self.declared.labels.items() if x == n), "")
+            over = self.system.family(name).over
+            assert over is not None
+            return over
+        return self.found.get(member) or self.guess(member)
+
+    def guess(self, member: str) -> Axis:
+        """The axis of a letter that stands nowhere alone: that of the same letter in the equations."""
+        s = self.scopes.all[member]
+        for a, b, _ in self.scopes.joined:
+            other = b if a == member else a if b == member else ""
+            if other in self.scopes.all and self.scopes.all[other].free and not s.free:
+                return self.guess(other)
+        letter = s.letter.rstrip("'")
+        for f in self.system.families.values():
+            for x, axis in zip(f.indices, f.axes, strict=True):
+                if x == letter:
+                    return axis
+        for e in self.system.equations:
+            for _, p in walk(e.rhs):
+                if isinstance(p, Binder) and p.index == letter:
+                    return p.axis
+        largest = {p.axis for e in self.system.equations for _, p in walk(e.rhs) if isinstance(p, Max)}
+        if len(largest) == 1 and not s.free:
+            return largest.pop()
+        raise self.fail(f"what {s.letter} counts is not known; expected it as an index of a quantity", s.place)
+
+    def of(self, member: str) -> KnownClass:
+        axis = self.axis(member)
+        recursion = axis.kind == "recursion"
+        first = 0 if recursion or axis.kind == "sample" else self.notation.first_of(axis.label)
+        label = self.notation.samples if axis.kind == "sample" else axis.label
+        size = self.system.size(axis)
+        return KnownClass(recursion, first, label, axis, size, axis.first, axis.last, axis.at is not None)
+
+
+def all_refs(e: Expr) -> list[Ref]:
+    """Every quantity of an expression, derivatives included, in the order written."""
+    out: list[Ref] = []
+    for _, p in walk(e):
+        match p:
+            case Ref():
+                out.append(p)
+            case Partial(top, bottom):
+                out += [top, *([bottom] if isinstance(bottom, Ref) else [])]
+            case D(_, variable):
+                out.append(variable)
+            case Assign(target):
+                out.append(target)
+    return out
+
+
+@dataclass
+class KnownSettler(Settler):
+    """Expressions with derivatives onto the axes of a network."""
+
+    system: System = None  # type: ignore[assignment]
+
+    def expression(self, e: Expr, letters: Any, taken: frozenset[str], d: Any) -> Expr:
+        def go(x: Expr) -> Expr:
+            return self.expression(x, letters, taken, d)
+
+        def one(r: Ref) -> Ref:
+            out = go(r)
+            assert isinstance(out, Ref)
+            return out
+
+        match e:
+            case Partial(top, bottom, direct):
+                return Partial(one(top), go(bottom), direct)
+            case D(body, variable, total):
+                return D(go(body), one(variable), total)
+            case Assign(target, value):
+                return Assign(one(target), go(value))
+            case Delta(left, right):
+                member = next((i.name for i in (left, right) if i.name in self.axes.scopes.all), None)
+                axis = self.axes.axis(member) if member is not None else OPEN
+                first = 0 if axis.kind == "recursion" or member is None else self.first(member)
+                axis = axis.substitute(letters)
+                return Delta(left.substitute(letters) - first, right.substitute(letters) - first, axis)
+            case Guarded(body, guard):
+                return Guarded(go(body), tuple(c.substitute(letters) for c in guard))
+            case Winner(of, at):
+                first = self.first(of.index)
+                largest = go(of)
+                assert isinstance(largest, Max)
+                return Winner(largest, at.substitute(letters) - first)
+            case Size(axis) if axis.at is None and axis.kind == "node":
+                ends = {a.last.name for f in self.system.families.values() for a in f.axes if a.last is not None}
+                if axis.label in ends:
+                    return Position(affine(axis.label))
+        return super().expression(e, letters, taken, d)
