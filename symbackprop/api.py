@@ -164,6 +164,36 @@ class Network:
         notation = replace(model.notation, name=name or model.notation.title or "model")
         return cls(model.system, notation, notation.name, model)
 
+    @classmethod
+    def from_equations(cls, equations: Sequence[Any], *, name: str = "", **declared: Any) -> Network:
+        """The network that equations written with SymPy objects state: see `symbackprop.equations`.
+
+        Args:
+            equations: SymPy equations, or pairs of one with the condition under which it holds.
+            declared: What equations leave open, as the `%|` lines of a model file: ranges, data, target, sizes, facts ...
+
+        Raises:
+            ModelError: An equation that is not understood; the message names it.
+
+        >>> from sympy import Eq, Sum
+        >>> from symbackprop.equations import families, indices, sizes
+        >>> j, k = indices("j k")
+        >>> J, K = sizes("J K")
+        >>> C, a, w, x, y = families("C a w x y")
+        >>> net = Network.from_equations(
+        ...     [Eq(C, Sum((a[j] - y[j]) ** 2, (j, 1, J))), Eq(a[j], Sum(w[j, k] * x[k], (k, 1, K)))]
+        ... )
+        >>> net.derive("w_jk").result
+        2(aⱼ − yⱼ) · xₖ
+        """
+        from dataclasses import replace
+
+        from symbackprop.equations import read_equations
+
+        model = read_equations(equations, **declared)
+        notation = replace(model.notation, name=name or model.notation.title or "model")
+        return cls(model.system, notation, notation.name, model)
+
     def model_text(self, notation: str | Notation | None = None) -> str:
         """The network as a model file, which reads back as an equal network."""
         from symbackprop.render.model import model_text

@@ -499,7 +499,7 @@ class Deriver:
                 s.bottom.family for s in self.open[self.open.index(general) :] if isinstance(s.bottom, Ref)
             }
             return None
-        if [i.names for i in general.bottom.indices] != [i.names for i in p.bottom.indices]:
+        if general.bottom != p.bottom:
             # What is known of letters that both have stays known: those of the quantity above.
             both = (names(general) & names(p)) - names(general.bottom) | self.system.constants
             kept = tuple(c for c in context.assume if c.expr.names <= both)

@@ -71,10 +71,12 @@ def _gelu_inner(z: Expr) -> Expr:
 ELEMENTARY = (
     Function("exp", r"\exp", "exp", lambda z, a: a, rule="derivative of exp"),
     Function("log", r"\ln", "ln", lambda z, a: Div(ONE, z), rule="derivative of ln"),
-    Function("sqrt", r"\sqrt", "√", lambda z, a: Div(ONE, 2 * a), rule="derivative of the square root"),
+    Function(
+        "sqrt", r"\operatorname{sqrt}", "sqrt", lambda z, a: Div(ONE, 2 * a), rule="derivative of the square root"
+    ),
     Function(
         "abs",
-        "",
+        r"\operatorname{abs}",
         "abs",
         lambda z, a: call("sign", z),
         rule="derivative of the absolute value",

@@ -116,7 +116,18 @@ class System:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "constants", self._constants())
+        for f in self.families.values():
+            clash = sorted(set(f.indices) & self.constants)
+            if clash:
+                raise ModelError(
+                    f"{clash[0]} is an index of {f.name} and also a size or an integer; give one another letter"
+                )
         for e in self.equations:
+            clash = sorted({p.index for _, p in walk(e.rhs) if isinstance(p, Binder)} & self.constants)
+            if clash:
+                raise ModelError(
+                    f"equation for {e.lhs.family}: {clash[0]} is a summed index and also a size or an integer; give one another letter"
+                )
             if e.lhs.family not in self.families:
                 raise ModelError(f"equation for {e.lhs.family}, which is no family of this network")
             loose = names(e.rhs) - names(e.lhs) - self.constants
@@ -223,8 +234,8 @@ class System:
                 continue
             size = self.size(axis)
             if i.value < 0 or (size is not None and i.value >= size):
-                last = f"{size - 1 + first}" if size is not None else ("n" if first else "n-1")
-                return f"node {i.value + first} of {ref.family} is outside its axis, expected {first} to {last}"
+                end = f"{size - 1 + first}" if size is not None else ("n" if first else "n-1")
+                return f"node {i.value + first} of {ref.family} is outside its axis, expected {first} to {end}"
         return None
 
     @cached_property

@@ -610,13 +610,16 @@ class Oracle:
         entry = self.compile(vector.body)
 
         def apply(env: Env, look: Look) -> Number:
+            layer = e.at.evaluate(env) if e.at is not None else None
             n = self.width(vector.axis, env)
             xs = [entry({**env, vector.index: i}, look) for i in range(n)]
             out = self.number(0)
             for i, x in enumerate(xs):
                 for k, y in enumerate(xs[: i + 1]):
-                    out = plus(out, times(times(x, y), self.number(self.rational(self.draw(e.function, i, k)))))
-                out = plus(out, times(times(x, x), times(x, self.number(self.rational(self.draw(e.function, i))))))
+                    out = plus(out, times(times(x, y), self.number(self.rational(self.draw(e.function, layer, i, k)))))
+                out = plus(
+                    out, times(times(x, x), times(x, self.number(self.rational(self.draw(e.function, layer, i)))))
+                )
             return out
 
         return apply

@@ -476,15 +476,22 @@ def from_sympy(expression: Any, symbols: Mapping[Any, Expr]) -> Expr:
     for n, _ in enumerate(sympy.preorder_traversal(expression)):
         if n >= NODE_LIMIT:
             raise FunctionError(f"the expression has more than {NODE_LIMIT} parts; write a shorter one")
-    return stable_forms(_inward(expression, symbols))
+    return stable_forms(inward(expression, symbols.get, ", ".join(map(str, symbols))))
 
 
-def _inward(e: Sym, symbols: Mapping[Sym, Expr]) -> Expr:
+def inward(e: Sym, leaf: Callable[[Sym], Expr | None], known: str = "") -> Expr:
+    """Our expression of a SymPy expression whose heads are those of arithmetic, functions of one number and cases.
+
+    Args:
+        leaf: What any other part stands for, conditions included; None where it has nothing to say.
+        known: What to expect in the place of a symbol that it does not know.
+    """
+
     def go(x: Sym) -> Expr:
-        return _inward(x, symbols)
+        return inward(x, leaf, known)
 
-    if e in symbols:
-        return symbols[e]
+    if (found := leaf(e)) is not None:
+        return found
     if e.is_Rational:
         return Num(Fraction(int(e.p), int(e.q)))
     if e.is_Float:
@@ -510,7 +517,7 @@ def _inward(e: Sym, symbols: Mapping[Sym, Expr]) -> Expr:
         pick = maximum if isinstance(e, sympy.Max) else minimum
         return reduce(pick, [go(a) for a in sympy.ordered(e.args)])
     if isinstance(e, sympy.Piecewise):
-        return _piecewise(e, go)
+        return _piecewise(e, go, leaf)
     if e.func in _CALLS and len(e.args) == 1:
         return F.call(_CALLS[e.func], go(e.args[0]))
     if isinstance(e, sympy.sinh | sympy.cosh):
@@ -519,13 +526,13 @@ def _inward(e: Sym, symbols: Mapping[Sym, Expr]) -> Expr:
         return Div(up - down if isinstance(e, sympy.sinh) else up + down, expr(2))
     if isinstance(e, sympy.tan):
         return Div(F.call("sin", go(e.args[0])), F.call("cos", go(e.args[0])))
-    raise FunctionError(_unfit(e, symbols))
+    raise FunctionError(_unfit(e, known))
 
 
-def _unfit(e: Sym, symbols: Mapping[Sym, Expr]) -> str:
+def _unfit(e: Sym, symbols: str) -> str:
     """Why a part of a SymPy expression cannot be taken in."""
     if e.is_Symbol or isinstance(e, sympy.Indexed):
-        return f"found the symbol {e}, expected only {', '.join(map(str, symbols)) or 'numbers'}"
+        return f"found the symbol {e}, expected only {symbols or 'numbers'}"
     if e.is_number:
         return f"found {e}, expected real finite numbers"
     if isinstance(e, sympy.Heaviside | sympy.DiracDelta):
@@ -565,13 +572,13 @@ def _power(base: Sym, exponent: Sym, go: Callable[[Sym], Expr]) -> Expr:
     return Pow(go(base), go(exponent))
 
 
-def _piecewise(e: Sym, go: Callable[[Sym], Expr]) -> Expr:
+def _piecewise(e: Sym, go: Callable[[Sym], Expr], leaf: Callable[[Sym], Expr | None]) -> Expr:
     *cases, (value, last) = [(p.expr, p.cond) for p in e.args]
     if last != sympy.true and not _exhaustive([c for _, c in [*cases, (value, last)]]):
         raise FunctionError("found a Piecewise that leaves some arguments out; give it a last case (value, True)")
     out = go(value)
     for v, c in reversed(cases):
-        out = _select(c, go(v), out, go)
+        out = _select(c, go(v), out, go, leaf)
     return out
 
 
@@ -585,16 +592,24 @@ def _exhaustive(conditions: list[Sym]) -> bool:
         return False
 
 
-def _select(condition: Sym, then: Expr, other: Expr, go: Callable[[Sym], Expr]) -> Expr:
+def _select(
+    condition: Sym, then: Expr, other: Expr, go: Callable[[Sym], Expr], leaf: Callable[[Sym], Expr | None]
+) -> Expr:
     """`then` where the condition holds, `other` elsewhere."""
+
+    def select(c: Sym, a: Expr, b: Expr) -> Expr:
+        return _select(c, a, b, go, leaf)
+
     if isinstance(condition, BooleanAtom):
         return then if condition == sympy.true else other
     if isinstance(condition, sympy.And):
-        return reduce(lambda out, c: _select(c, out, other, go), condition.args, then)
+        return reduce(lambda out, c: select(c, out, other), condition.args, then)
     if isinstance(condition, sympy.Or):
-        return reduce(lambda out, c: _select(c, then, out, go), condition.args, other)
+        return reduce(lambda out, c: select(c, then, out), condition.args, other)
     if isinstance(condition, sympy.Not):
-        return _select(condition.args[0], other, then, go)
+        return select(condition.args[0], other, then)
+    if (test := leaf(condition)) is not None:
+        return Where(test, then, other)
     if condition.func in _OPERATORS:
         return Where(Compare(_OPERATORS[condition.func], go(condition.lhs), go(condition.rhs)), then, other)
     return Where(go(condition), then, other)

@@ -19,6 +19,7 @@ from systems import BUILDERS, family, node, ref, system, total
 from symbackprop.check import check_record
 from symbackprop.derivation import Record
 from symbackprop.derive import adjoints, derive
+from symbackprop.errors import ModelError
 from symbackprop.indices import Affine, Axis, Guard, affine, at_least, between, equals, satisfiable
 from symbackprop.network import Equation, SizeRule, System, with_upstream
 from symbackprop.oracle import CannotEvaluate, Env, Oracle, OutOfRange, Sample, transcendental
@@ -1073,3 +1074,13 @@ def test_a_result_whose_only_fault_is_at_the_end_of_an_axis_is_refuted_by_its_va
     good = derive(model("cut short"), Partial(C, ref("x", "u")))
     for bad, number in planted(good, without_guard):
         assert check_record(only(bad, number)).steps[0].verdict == "refuted"
+
+
+def test_a_letter_is_an_index_or_a_number() -> None:
+    """A letter used both ways would be taken for one of the two; the model is refused."""
+    y, x = der("y", "s", (N,)), inp("x", "i", (N,))
+    with pytest.raises(ModelError, match="s is an index of y and also a size or an integer"):
+        system([x, y], [Equation(ref("y", "s"), ref("x", "s"))], integers=("s",))
+    body = total(N, "p", ref("x", "p"))
+    with pytest.raises(ModelError, match="p is a summed index and also a size or an integer"):
+        system([x, der("y", "", ())], [Equation(Ref("y", ()), body)], integers=("p",))

@@ -59,6 +59,14 @@ def test_an_activation_of_ones_own(tmp_path: Path) -> None:
     assert derived == pytest.approx(measured, abs=1e-8)
 
 
+def test_a_model_of_ones_own(tmp_path: Path) -> None:
+    output = run("own_model.py", folder=tmp_path)
+    assert output.count("✓ Checked") == 2
+    derived, measured = (float(x) for x in re.findall(r"(?:derived|differences) (-?[\d.]+)", output))
+    assert derived == pytest.approx(measured, abs=1e-7)
+    assert "Equal to the same equations in LaTeX: True" in output
+
+
 def test_the_notebook_runs_from_top_to_bottom(monkeypatch: pytest.MonkeyPatch) -> None:
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")

@@ -537,7 +537,7 @@ def test_shapes_explain_every_transpose() -> None:
     printer = latex(found.system, found.notation)
     f = form("nielsen", "δˡ")
     assert printer.shaped(f) == (
-        r"\underset{n_l \times 1}{\delta^l} = \underset{n_l \times n_{l+1}}{(W^{l+1})^\top} "
+        r"\underset{n_l \times 1}{\delta^l} = \underset{n_l \times n_{l+1}}{(W^{l+1})^\top}\; "
         r"\underset{n_{l+1} \times 1}{\delta^{l+1}} \odot \underset{n_l \times 1}{\sigma'\left(z^l\right)}"
     )
     assert ("W^{l+1}", r"n_{l+1} \times n_l", "transposed since the sum runs over its first index") in printer.notes(f)

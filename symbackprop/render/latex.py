@@ -116,6 +116,9 @@ class Latex(Printer):
     def array(self, index: str, low: str, high: str, body: str) -> str:
         return rf"\left({body}\right)_{{{index}={low},\ldots,{high}}}" if low else rf"\left({body}\right)_{{{index}}}"
 
+    def alone(self, body: str) -> str:
+        return rf"\left.{body}\right|_{{\text{{direct}}}}"
+
     def holding(self, body: str, held: str) -> str:
         return rf"\left.{body}\right|_{{{held}}}"
 

@@ -118,6 +118,10 @@ class Printer(Scripts):
     @abstractmethod
     def holding(self, body: str, held: str) -> str: ...
     @abstractmethod
+    def alone(self, body: str) -> str:
+        """A derivative through one equation only, where what that holds has no short name."""
+
+    @abstractmethod
     def mark(self, body: str, role: Role) -> str: ...
     @abstractmethod
     def arrow(self) -> str: ...
@@ -380,7 +384,7 @@ class Printer(Scripts):
         tall = any(isinstance(p, Sum | Max | Prod) for _, p in walk(e.arguments[0]))
         if e.function == "exp" and e.order == 0 and not (self.linear or tall or name):
             return self.power("e", argument), POW
-        if f is None and any(isinstance(a, Vec) for a in e.arguments):
+        if f is None and e.function == "C" and any(isinstance(a, Vec) for a in e.arguments):
             # A generic cost has the letter of the cost that it defines.
             name = self.family_latex(self.system.cost).partition("_")[0]
         elif f is None:
@@ -440,7 +444,8 @@ class Printer(Scripts):
             return self.operator(below, self.ref(top)), MUL
         text = self.derivative(self.ref(top), below)
         if direct and isinstance(bottom, Ref) and self.is_held(top, bottom):
-            return self.holding(text, self.held_quantities(top, bottom)), ATOM
+            held = self.held_quantities(top, bottom)
+            return (self.holding(text, held) if held else self.alone(text)), ATOM
         return text, ATOM if not self.linear else MUL + 1
 
     def held_quantities(self, top: Ref, bottom: Ref) -> str:

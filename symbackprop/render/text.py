@@ -159,6 +159,9 @@ class Text(Printer):
     def holding(self, body: str, held: str) -> str:
         return f"({body} at fixed {held})"
 
+    def alone(self, body: str) -> str:
+        return f"({body}, direct)"
+
     def mark(self, body: str, role: Role) -> str:
         return body
 
