@@ -18,7 +18,9 @@ from symbackprop.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+GALLERY = sorted((ROOT / "docs" / "gallery").glob("*.md"))
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"^```latex ([\w-]+\.tex)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MARK = "\x1e"
 
 
@@ -39,6 +41,12 @@ def expected(page: Path) -> list[tuple[str, str | None, int]]:
     return out
 
 
+def write_files(page: Path, folder: Path) -> None:
+    """The files that a page shows: their names stand behind the language of their fence."""
+    for name, text in FILE.findall(page.read_text(encoding="utf-8")):
+        (folder / name).write_text(text, encoding="utf-8")
+
+
 def fits(pattern: str, text: str) -> bool:
     """Whether the text is as the page says, where `...` stands for anything."""
     parts = (re.escape(p) for p in pattern.strip().split("..."))
@@ -47,6 +55,7 @@ def fits(pattern: str, text: str) -> bool:
 
 def ran(page: Path, folder: Path) -> list[str]:
     """What each Python block of a page prints; one process for each page, so that what a page defines stays there."""
+    write_files(page, folder)
     script = folder / "page.py"
     script.write_text("".join(f"{text}\nprint(end={MARK!r})\n" for text, _, _ in expected(page)), encoding="utf-8")
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
@@ -79,22 +88,24 @@ def commands(page: Path) -> Iterator[tuple[str, str]]:
                 yield command, output
 
 
-COMMANDS = [pytest.param(c, o, id=f"{p.name}: {c}") for p in PAGES for c, o in commands(p)]
+COMMANDS = [pytest.param(p, c, o, id=f"{p.name}: {c}") for p in PAGES for c, o in commands(p)]
 
 
-@pytest.mark.parametrize(("command", "output"), COMMANDS)
+@pytest.mark.parametrize(("page", "command", "output"), COMMANDS)
 def test_commands_print_what_the_page_says(
-    command: str, output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path, command: str, output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Where a page shows an error, the command has to end with one."""
+    write_files(page, tmp_path)
     monkeypatch.chdir(tmp_path)
     program, *arguments = shlex.split(command, comments=True)
     assert program == "symbackprop"
     shown = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
-    with contextlib.redirect_stdout(shown):
+    with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
         status = main(arguments)
     shown.seek(0)
     printed = shown.read()
-    assert status == 0
+    assert status == (2 if output.startswith("symbackprop: ") else 0), printed
     assert fits(output or "...", printed), f"{command} prints\n{printed}\nand not\n{output}"
 
 
@@ -121,11 +132,44 @@ def test_the_page_of_rules_is_up_to_date() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_pages_of_the_gallery_are_up_to_date() -> None:
+    """A few quick ones of each kind; `python docs/make_gallery.py --check` looks at all."""
+    names = ["deeplizard", "attention", "rnn", "conv1d", "embedding", "mlp", "max-pooling"]
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs" / "make_gallery.py", "--check", *names],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_built_in_model_has_a_page_and_a_place_in_the_readme() -> None:
+    from symbackprop.models import models
+
+    pages = {p.stem for p in GALLERY} - {"README"}
+    listed = re.findall(r"\[`?([\w-]+)`?\]\(docs/gallery/", (ROOT / "README.md").read_text(encoding="utf-8"))
+    rows = re.findall(r"^\| \[([\w-]+)\]", (ROOT / "docs/gallery/README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert pages == models().keys() == set(rows)
+    assert sorted(listed) == sorted(models())
+
+
+def anchors(page: Path) -> set[str]:
+    """The places that GitHub gives the headings of a page."""
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", t.lower()).replace(" ", "-") for t in titles}
+
+
 def test_every_link_leads_somewhere() -> None:
-    for page in PAGES:
-        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
-            if not target.startswith("http"):
-                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+    for page in [*PAGES, *GALLERY]:
+        for target, anchor in re.findall(r"\]\(([^)#\s]*)(#[^)\s]+)?\)", page.read_text(encoding="utf-8")):
+            if target.startswith("http"):
+                continue
+            there = page.parent / target if target else page
+            assert there.exists(), f"{page.name} links to {target}"
+            assert not anchor or anchor[1:] in anchors(there), f"{page.name} links to {target}{anchor}"
 
 
 def test_the_judge_of_examples_says_no() -> None:

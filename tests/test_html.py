@@ -18,8 +18,8 @@ from symbackprop.derivation import Detail
 from symbackprop.derive import derive
 from symbackprop.errors import UnknownNameError
 from symbackprop.indices import affine
-from symbackprop.network import System, dense_system
 from symbackprop.models import find_notation
+from symbackprop.network import System, dense_system
 from symbackprop.notation import DEEPLIZARD
 
 NIELSEN, THREE_BLUE = find_notation("nielsen"), find_notation("3b1b")
