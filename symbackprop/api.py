@@ -358,8 +358,8 @@ class Network:
         from symbackprop.symbols import Partial, Ref
 
         partial = self.goal(goal)
-        assert self.system.mean is not None
-        return Derivation(self, Partial(Ref(self.system.mean[0], ()), partial.bottom), update=True)
+        cost = self.system.mean[0] if self.system.mean is not None else self.system.cost
+        return Derivation(self, Partial(Ref(cost, ()), partial.bottom), update=True)
 
     # ------------------------------------------------------------ numbers
 
@@ -421,7 +421,8 @@ class Network:
         """
         from symbackprop.network import with_functions
 
-        read_all = {n: _activations(f) for n, f in functions.items()}
+        written = {latex.lstrip("\\"): n for n, latex in self.notation.letters.items()}
+        read_all = {written.get(n, n): _activations(f) for n, f in functions.items()}
         return Network(with_functions(self.stated, read_all), self.notation, self.label)
 
     def toward(self, *quantities: Any) -> Network:

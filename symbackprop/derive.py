@@ -51,6 +51,8 @@ SIMPLIFY = (
     "condition before the product",
     "condition under the sum",
     "square of a root",
+    "the entry that is picked",
+    "one position is picked",
     "cancel",
     "declared fact",
     "deviations from the mean",
@@ -230,11 +232,20 @@ def local(subject: Partial, context: Context) -> Line:
         )
     )
     line.simplify(("slope of the activation", "arithmetic", "look up the activation"))
-    line.simplify(("recognise a quantity", "square of a root", "deviations from the mean", "arithmetic"))
+    line.simplify(
+        (
+            "recognise a quantity",
+            "square of a root",
+            "the entry that is picked",
+            "deviations from the mean",
+            "arithmetic",
+        )
+    )
     if any(isinstance(p, Delta) for _, p in walk(line.current)):
-        line.simplify(("common factor", "arithmetic"))
+        line.simplify(("cancel", "common factor", "arithmetic"))
     else:
         line.simplify(("multiply out and collect", "reorder", "arithmetic"))
+        line.simplify(("common factor", "cancel", "arithmetic"))
     line.show_last()
     return line
 
@@ -659,8 +670,7 @@ class Deriver:
         line.show_last()
         if any(isinstance(p, Delta | Guarded) for _, p in walk(plain)) or _has_quotient(plain):
             line.simplify()
-            if any(isinstance(p, Delta) for _, p in walk(plain)):
-                line.simplify(("common factor", "arithmetic"))
+            line.simplify(("common factor", "arithmetic"))
             line.show_last()
         line.context = line.context.knowing(self.known(context))
         in_terms_of_given(line)

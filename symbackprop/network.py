@@ -348,7 +348,7 @@ def with_upstream(system: System, of: Sequence[Ref] = ()) -> System:
             inside = tuple(c for c in inside if not implies((*system.standing, *axis.holds(affine(letter))), c))
             term = Sum(letter, axis, term, inside)
         terms.append(term)
-    cost = next(n for n in ("C", "J", "E", "cost") if n not in families_)
+    cost = next(n for n in ("C", "J", "E", "cost") if n not in families_ and n not in system.constants)
     families_[cost] = Family(cost, (), (), "cost", "inner product of the outputs with the gradients from outside")
     total = Equation(Ref(cost, ()), terms[0] if len(terms) == 1 else Add(tuple(terms)))
     mean = system.mean[0] if system.mean is not None else ""

@@ -21,12 +21,12 @@ from symbackprop.indices import affine
 from symbackprop.models import find_notation
 from symbackprop.network import System, dense_system
 from symbackprop.notation import DEEPLIZARD
-
-NIELSEN, THREE_BLUE = find_notation("nielsen"), find_notation("3b1b")
 from symbackprop.render.document import Closing, Code, Display, Document, Heading, Prose, Rows, build
 from symbackprop.render.formats import ROLE_COLOURS
 from symbackprop.render.html import BACKGROUNDS, DARK_COLOURS, Diagram, html
 from symbackprop.symbols import Expr, Partial, Ref
+
+NIELSEN, THREE_BLUE = find_notation("nielsen"), find_notation("3b1b")
 
 COST, LAST = Ref("C_0", ()), affine("L")
 DEEP, SOFTMAX = dense_system(), dense_system(loss="softmax_cross_entropy")

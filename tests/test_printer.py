@@ -52,6 +52,7 @@ from symbackprop.symbols import (
 )
 
 NIELSEN = find_notation("nielsen")
+
 N, K = node("N"), node("K")
 FROM_0, FROM_1 = Notation("from 0", "", width="n_l"), Notation("from 1", "", first=1, width="n_l")
 

@@ -14,13 +14,13 @@ from symbackprop.api import Network
 from symbackprop.errors import ReadError, SymbackpropError
 from symbackprop.indices import Affine, affine
 from symbackprop.models import find_notation
-
-NOTATIONS = {n: find_notation(n) for n in ("deeplizard", "3b1b", "nielsen")}
 from symbackprop.read.goal import read_goal
 from symbackprop.read.tokens import MAX_LENGTH, tokenize
 from symbackprop.render.latex import Latex
 from symbackprop.render.text import Ascii, Text
 from symbackprop.symbols import Partial, Ref, Vec
+
+NOTATIONS = {n: find_notation(n) for n in ("deeplizard", "3b1b", "nielsen")}
 
 NET = dense(bias=True)
 NIELSEN = load("nielsen")

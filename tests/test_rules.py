@@ -9,6 +9,7 @@ from fractions import Fraction
 import pytest
 from conftest import assert_equal_on_samples, differs_on_samples
 
+from symbackprop import load
 from symbackprop.derive import derive
 from symbackprop.functions import ELEMENTARY, FUNCTIONS
 from symbackprop.indices import Affine, Axis, Guard, affine, at_least, between, equals
@@ -32,6 +33,7 @@ from symbackprop.symbols import (
     Num,
     Param,
     Partial,
+    Position,
     Pow,
     Prod,
     Ref,
@@ -165,6 +167,19 @@ factors = Prod("i", NODES, 1 + ui)
 past, later = (at_least("i", 1),), (at_least("j", 1),)
 upstream = Partial(C0, a[l, "j"])
 next_sum = Sum("k", ABOVE, w[l + 1, "k", "j"] * Partial(C0, z[l + 1, "k"]))
+
+LABELS = load("multinomial-labels").system
+CLASSES = LABELS.families["p"].axes[1]
+
+
+def is_label(k: str, i: str = "i") -> Where:
+    """[y_i = k]."""
+    return Where(Compare("==", LABELS.families["y"][i], Position(affine(k))), ONE, ZERO)
+
+
+def prob(k: str) -> Ref:
+    return LABELS.families["p"]["i", k]
+
 
 CASES = (
     Case("arithmetic", "ones and zeros go", Add((Mul((ONE, wjk)), ZERO)), wjk, wjk + 1),
@@ -745,6 +760,42 @@ CASES = (
         (),
     ),
     Case(
+        "the entry that is picked",
+        "is the one at the label",
+        Div(is_label("k"), Sum("s", CLASSES, Mul((is_label("s"), prob("s"))))),
+        Div(is_label("k"), prob("k")),
+        Div(is_label("k"), Mul((N(2), prob("k")))),
+        LABELS,
+        (),
+    ),
+    Case(
+        "one position is picked",
+        "each label is some class",
+        Sum("s", CLASSES, is_label("s")),
+        ONE,
+        ZERO,
+        LABELS,
+        (),
+    ),
+    Case(
+        "cancel",
+        "what stands above and below",
+        Div(Mul((prob("k"), Size(CLASSES))), Mul((prob("k"), prob("q")))),
+        Div(Size(CLASSES), prob("q")),
+        Div(Size(CLASSES), prob("k")),
+        LABELS,
+        (),
+    ),
+    Case(
+        "cancel",
+        "two denominators under a sum",
+        Mul((Div(prob("k"), prob("q")) + Div(N(2), prob("s")), prob("q"), prob("s"))),
+        Mul((prob("k"), prob("s"))) + Mul((N(2), prob("q"))),
+        Mul((prob("k"), prob("s"))) + Mul((N(3), prob("q"))),
+        LABELS,
+        (),
+    ),
+    Case(
         "Kronecker delta",
         "layers that need not be equal",
         D(b["m", "j"], b["l", "j"]),
@@ -954,6 +1005,14 @@ STOPS: tuple[tuple[str, str, Expr, Context], ...] = (
         Context(FLAT),
     ),
     ("swap the sums", "layers of the inner one", Sum("k", NODES, ui * uk), Context(FLAT)),
+    ("the entry that is picked", "another label", Div(is_label("k"), prob("q")), Context(LABELS)),
+    (
+        "the entry that is picked",
+        "a label of another sample",
+        Div(is_label("k"), Sum("s", CLASSES, Mul((is_label("s", "n"), prob("s"))))),
+        Context(LABELS),
+    ),
+    ("one position is picked", "weighted", Sum("s", CLASSES, Mul((is_label("s"), prob("s")))), Context(LABELS)),
     ("deviations from the mean", "of other quantities", Sum("i", NODES, ui * ui - Ref("mu", ())), Context(FLAT)),
     ("deviations from the mean", "over part of the axis", Sum("i", NODES, ui - Ref("mu", ()), past), Context(FLAT)),
     ("deviations from the mean", "over another axis", Sum("j", OTHERS, vj - Ref("mu", ())), Context(FLAT)),

@@ -257,6 +257,8 @@ def cancel(e: Expr, context: Context) -> Expr | None:
 
     Where g = 0 the left side has no value; the result continues it.
     """
+    if isinstance(e, Div):
+        return _reduced(e)
     if not isinstance(e, Mul):
         return None
     fs = e.factors
@@ -268,7 +270,41 @@ def cancel(e: Expr, context: Context) -> Expr | None:
                 if len(new) == 1:
                     return m
                 return Mul(new, tuple(r for k, r in enumerate(e.roles) if k != j))
+    return _over_a_sum(e)
+
+
+def _reduced(e: Div) -> Expr | None:
+    """A quotient without the factors that stand above and below."""
+    top, bottom = split(e)
+    common = [d for d in bottom if d in top and not isinstance(d, Num)]
+    if not common:
+        return None
+    for d in common:
+        if d in top and d in bottom:
+            top.remove(d)
+            bottom.remove(d)
+    return _tidy(Div(_tidy(joined(top)), _tidy(joined(bottom)))) if bottom else _tidy(joined(top))
+
+
+def _over_a_sum(e: Mul) -> Expr | None:
+    """Factors that together are denominators of every term of a sum beside them: (f/p - g/q) p q = f q - g p."""
+    fs = flat(e)
+    for i, f in enumerate(fs):
+        if not isinstance(f, Add):
+            continue
+        below = [d for t in f.terms for d in split(t)[1]]
+        beside = [g for k, g in enumerate(fs) if k != i and g in below]
+        if not beside or not all(split(t)[1] and set(split(t)[1]) <= set(beside) for t in f.terms):
+            continue
+        merged = merge(f, joined(beside))
+        if merged is not None:
+            return joined((*(g for k, g in enumerate(fs) if k != i and g not in beside), merged))
     return None
+
+
+def flat(e: Expr) -> tuple[Expr, ...]:
+    """The factors of a product, those of products in it included."""
+    return tuple(f for g in e.factors for f in flat(g)) if isinstance(e, Mul) else (e,)
 
 
 # ---------------------------------------------------------------- polynomials
@@ -381,6 +417,10 @@ def common_factor(e: Expr, context: Context) -> Expr | None:
 @rule("minus signs", statement=r"(-f)(-g) = fg", source=ALGEBRA, trivial=True)
 def minus_signs(e: Expr, context: Context) -> Expr | None:
     """A minus sign before a bracket is taken into it where that leaves fewer signs."""
+    if isinstance(e, Mul) and not e.roles and len(e.factors) == 2 and isinstance(e.factors[1], Div):
+        quotient = e.factors[1]
+        top = minus_signs(Mul((e.factors[0], quotient.top)), context)
+        return None if top is None else Div(top, quotient.bottom)
     if isinstance(e, Mul) and not e.roles and e.factors[0] == Num(Fraction(-1)):
         adds = [
             n

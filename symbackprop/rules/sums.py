@@ -6,13 +6,14 @@ from fractions import Fraction
 
 from symbackprop.indices import Affine, Guard, affine, fresh, implies, satisfiable
 from symbackprop.network import System
-from symbackprop.rules.algebra import product
+from symbackprop.rules.algebra import flat, joined, product
 from symbackprop.rules.base import Context, rule
 from symbackprop.symbols import (
     ONE,
     ZERO,
     Add,
     Binder,
+    Compare,
     D,
     Delta,
     Div,
@@ -21,6 +22,7 @@ from symbackprop.symbols import (
     Mul,
     Num,
     Partial,
+    Position,
     Ref,
     Size,
     Sum,
@@ -286,11 +288,6 @@ def _has_delta(e: Expr, index: str) -> bool:
     return any(isinstance(p, Delta) and index in p.left.names | p.right.names for _, p in walk(e))
 
 
-def flat(e: Expr) -> tuple[Expr, ...]:
-    """The factors of a product, those of products in it included."""
-    return tuple(f for g in e.factors for f in flat(g)) if isinstance(e, Mul) else (e,)
-
-
 @rule("multiply out", statement=r"f\,(g + h) = fg + fh", source="distributive law")
 def multiply_out(e: Expr, context: Context) -> Expr | None:
     """Only where a bracket hides a delta of the summed index."""
@@ -372,6 +369,60 @@ def deviations(e: Expr, context: Context) -> Expr | None:
         if any(same(equation.rhs, form) for form in (Mul((Div(ONE, Size(e.axis)), total)), Div(total, Size(e.axis)))):
             return ZERO
     return None
+
+
+def picks(e: Expr) -> tuple[Ref, Affine] | None:
+    """The datum and the position of an indicator [y = k]."""
+    if isinstance(e, Where) and (e.then, e.other) == (ONE, ZERO) and isinstance(e.condition, Compare):
+        c = e.condition
+        if c.op == "==" and isinstance(c.left, Ref) and isinstance(c.right, Position):
+            return c.left, c.right.at
+    return None
+
+
+def gathered(e: Expr) -> tuple[Ref, Expr] | None:
+    """The datum y and f_k of a sum over [y = k] f_k, which is f_y."""
+    if not isinstance(e, Sum) or e.guard:
+        return None
+    fs = flat(e.body)
+    for n, f in enumerate(fs):
+        found = picks(f)
+        if found is not None and found[1] == affine(e.index):
+            return found[0], joined((*fs[:n], *fs[n + 1 :]))
+    return None
+
+
+@rule(
+    "the entry that is picked",
+    statement=r"[y = k]\, g(f_y) = [y = k]\, g(f_k)",
+    source="definition of Iverson's bracket",
+)
+def picked_entry(e: Expr, context: Context) -> Expr | None:
+    """Behind the indicator that y is k, the entry at y is the entry at k."""
+    if not isinstance(e, Div | Mul):
+        return None
+    for f in flat(e.top) if isinstance(e, Div) else flat(e):
+        found = picks(f)
+        if found is None:
+            continue
+        for path, p in walk(e):
+            inner = gathered(p)
+            if inner is not None and inner[0] == found[0] and isinstance(p, Sum):
+                return replace_at(e, path, substitute(inner[1], {p.index: found[1]}))
+    return None
+
+
+@rule(
+    "one position is picked",
+    statement=r"\sum_k [y = k] = 1",
+    source="the values of y are positions on the axis of k",
+)
+def one_picked(e: Expr, context: Context) -> Expr | None:
+    """Applies to the axis over which the model declares the values of y to run."""
+    inner = gathered(e)
+    if inner is None or inner[1] != ONE or not isinstance(e, Sum):
+        return None
+    return ONE if context.system.family(inner[0].family).over == e.axis else None
 
 
 @rule("declared fact", statement=r"\sum_j y_j = 1", source="declared of the data by the model")
