@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from symbackprop.api import Derivation, Network, dense, load
+    from symbackprop.render.code import code_latex
 
 __version__ = "0.1.0"
-__all__ = ["Derivation", "Network", "__version__", "dense", "load"]
+__all__ = ["Derivation", "Network", "__version__", "code_latex", "dense", "load"]
 
 
 def __getattr__(name: str) -> Any:
@@ -27,4 +28,8 @@ def __getattr__(name: str) -> Any:
         from symbackprop import api
 
         return getattr(api, name)
+    if name == "code_latex":
+        from symbackprop.render.code import code_latex
+
+        return code_latex
     raise AttributeError(f"module 'symbackprop' has no attribute {name!r}")
