@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from symbackprop.network import System
     from symbackprop.read.model import Model
     from symbackprop.render.document import Document
-    from symbackprop.symbols import Expr, Partial, Ref
+    from symbackprop.symbols import Expr, Family, Partial, Ref
     from symbackprop.verdict import Check
 
 
@@ -296,16 +296,22 @@ class Network:
 
         return Network(with_gradients(self.stated), self.notation, self.label)
 
-    def jacobian(self, of: Any, by: Any) -> Derivation:
-        """Derive the derivative of any quantity by any other, such as `jacobian("a_i^L", "x_k")`."""
+    def jacobian(self, of: Any, by: Any) -> JacobianDerivation:
+        """Derive the derivative of any quantity by any other, such as `jacobian("a_i^L", "x_k")`.
+
+        Its `.function()` computes it from arrays.
+        """
         from symbackprop.further import distinct
         from symbackprop.symbols import Partial
 
         above, below = self._quantity(of), self._quantity(by)
-        return Derivation(self, Partial(above, distinct(below, above, self.system)))
+        return JacobianDerivation(self, Partial(above, distinct(below, above, self.system)))
 
-    def hessian(self, first: Any = None, second: Any = None) -> Derivation:
-        """Derive a second derivative of the cost: by `first`, then by `second` (None: the same family again)."""
+    def hessian(self, first: Any = None, second: Any = None) -> JacobianDerivation:
+        """Derive a second derivative of the cost: by `first`, then by `second` (None: the same family again).
+
+        Its `.function()` computes it from arrays.
+        """
         from symbackprop.further import distinct, gradient_of
         from symbackprop.symbols import Partial
 
@@ -313,7 +319,7 @@ class Network:
         other = one if second is None else self._quantity(second)
         net = self.with_gradients
         above = gradient_of(one, net.system)
-        return Derivation(net, Partial(above, distinct(other, above, net.system)))
+        return JacobianDerivation(net, Partial(above, distinct(other, above, net.system)))
 
     def hessian_vector(self, wrt: Any = None) -> HessianVector:
         """The Hessian of the cost times a direction in the parameters: derived, and as a function of arrays."""
@@ -363,15 +369,15 @@ class Network:
 
     # ------------------------------------------------------------ numbers
 
-    def forward(self, params: Mapping[str, Any], x: Any = None, **arrays: Any) -> dict[str, Any]:
+    def forward(self, params: Mapping[str, Any] | None = None, x: Any = None, **arrays: Any) -> dict[str, Any]:
         """Every derived quantity by name.
 
         Of a layered network: {"z": [z_1, ...], "a": [a_0, ...], "output": a_L}. Of any other model, whose arrays are
-        given by name: one array for each family.
+        given by name (`forward(Q=Q, K=K, V=V)`, or as a dict): one array for each family.
         """
         from symbackprop.compile import forward
 
-        return forward(self.stated, {**params, **arrays} if arrays else params, x)
+        return forward(self.stated, {**(params or {}), **arrays} if arrays or params is None else params, x)
 
     def gradient(
         self,
@@ -400,6 +406,7 @@ class Network:
 
         if of is not None and of not in (self.system.cost, *(self.system.mean or ())[:1]):
             return self.toward(of).gradient(backend, wrt, None, given, sizes)
+        self._validated  # noqa: B018 - a number that does not exist must not count as 0
         saved = self._families(given)
         backward = adjoints(self.system, saved) if saved else self._adjoints
         return compile_gradient(
@@ -432,6 +439,14 @@ class Network:
         return Network(with_upstream(self.stated, [self._quantity(q) for q in quantities]), self.notation, self.label)
 
     @cached_property
+    def _validated(self) -> bool:
+        from symbackprop.check import validate
+
+        if self.stated.mean is None:  # the lessons' networks are built right
+            validate(self.system)
+        return True
+
+    @cached_property
     def _adjoints(self) -> Any:
         from symbackprop.derive import adjoints
 
@@ -443,11 +458,23 @@ class Network:
 
         return Text(self.system, self.notation)(e)
 
-    def module(self) -> str:
-        """The text of a module that computes the gradient with NumPy alone."""
-        from symbackprop.compile import write_module
+    @property
+    def is_layered(self) -> bool:
+        """Whether its arrays differ in shape from layer to layer, so that they come in lists."""
+        return any(a.at is not None for f in self.system.families.values() for a in f.axes)
 
-        return write_module(self.system, self._adjoints, text=self.describe)
+    def module(self) -> str:
+        """The text of a module that computes the gradient with NumPy alone, and checks itself when it is run.
+
+        Raises:
+            ModelError: A size that is no number, or a model that cannot be compiled.
+        """
+        from symbackprop.compile import write_model_module, write_module
+
+        if self.is_layered:
+            return write_module(self.system, self._adjoints, text=self.describe)
+        title = f"{self.label}: the model and its gradient."
+        return write_model_module(self.system, self._adjoints, text=self.describe, title=title)
 
     def overview(self, *, ascii: bool = False, columns: int = 100) -> str:
         """What was understood of the model: its equations, symbols, sizes and notation, and which line says so."""
@@ -750,6 +777,136 @@ class Derivation(Recorded):
 
     def __repr__(self) -> str:
         return f"Derivation({self.network.describe(self.goal)})"
+
+
+class JacobianDerivation(Derivation):
+    """The derivation of the derivative of one quantity by another, also as a function of arrays."""
+
+    def function(self, sizes: Mapping[str, int] | None = None) -> JacobianFunction:
+        """Compile it; see `JacobianFunction`.
+
+        Args:
+            sizes: Integers that no array tells, such as strides.
+        """
+        from symbackprop.symbols import Ref
+
+        assert isinstance(self.goal.bottom, Ref)
+        return JacobianFunction(self.network, self.goal.top, self.goal.bottom, sizes)
+
+
+class JacobianFunction:
+    """A Jacobian or Hessian as an array: `f(params, x, y)` or `f(Q=Q, ...)`, the arrays of the gradient function.
+
+    The result has the axes of the quantity above, then those of the one below, each without the indices that are
+    fixed: `jacobian("a_i^L", "x_k")` is (n_L, n_0). Of a quantity that runs over time, h_1 comes first. It is
+    computed row by row, one derived gradient for each entry above, or column by column where those are fewer.
+
+    Of a batch for a layered network, a Hessian by parameters is that of the mean over the samples, as the gradient is;
+    anything else has the axis of the samples in front.
+    """
+
+    def __init__(self, network: Network, above: Ref, below: Ref, sizes: Mapping[str, int] | None = None) -> None:
+        from symbackprop.compile import is_layered
+
+        self.network, self.above, self.below = network, above, below
+        self.sizes = {**network.system.sizes, **(sizes or {})}
+        self.layered = is_layered(network.system)
+        families = network.system.families
+        owner = network.system.gradients.get(above.family, ("", ""))[1]
+        self.symmetric = owner if owner in families else ""
+        self.mean = bool(owner) and all(families[n].kind == "parameter" for n in (owner, below.family))
+
+    @cached_property
+    def _rows(self) -> Any:
+        return self._by_rows(self.above, self.below)
+
+    def _by_rows(self, above: Ref, below: Ref, *, turned: bool = False) -> Any:
+        """One gradient for each entry above."""
+        from symbackprop.compile.products import Block, NamedGradient, Rows, needed
+        from symbackprop.derive import adjoints
+        from symbackprop.network import with_upstream
+
+        system = needed(with_upstream(self.network.stated, [above]), (below.family,))
+        bar = system.upstream[above.family]
+        gradient = NamedGradient(system, adjoints(system), (below.family,), self.sizes, layered=self.layered)
+        return Rows(gradient, Block(system.families[bar].pattern, system), Block(below, system), bar, turned)
+
+    @cached_property
+    def _columns(self) -> Any:
+        """One product with the Jacobian for each entry below; of a Hessian its rows, since it is symmetric."""
+        from symbackprop.compile.products import Block, Columns, NamedGradient, needed
+        from symbackprop.derive import adjoints
+        from symbackprop.further import DIRECTION, along, gradient_of, with_gradients
+        from symbackprop.network import with_upstream
+        from symbackprop.symbols import Ref
+
+        if self.symmetric:
+            turned = gradient_of(self.below, self.network.system)
+            return self._by_rows(turned, Ref(self.symmetric, self.above.indices), turned=True)
+        alone = with_upstream(self.network.stated, [self.above])
+        bar = alone.upstream[self.above.family]
+        system = needed(along(with_gradients(alone), [self.below.family]), (bar,))
+        gradient = NamedGradient(system, adjoints(system), (bar,), self.sizes, layered=False)
+        above = Block(alone.families[bar].pattern, alone)
+        return Columns(gradient, above, Block(self.below, alone), bar, self.below.family + DIRECTION)
+
+    def _plan(self, numbers: Mapping[str, int]) -> Any:
+        """By rows or by columns, whichever are fewer."""
+        from symbackprop.compile.products import Block
+        from symbackprop.network import with_upstream
+
+        alone = with_upstream(self.network.stated, [self.above])
+        bar = alone.families[alone.upstream[self.above.family]].pattern
+        above, below = Block(bar, alone).count(numbers), Block(self.below, alone).count(numbers)
+        if below >= above:
+            return self._rows
+        kind = self.network.system.families[self.below.family].kind
+        possible = self.symmetric or (not self.layered and kind in ("parameter", "input"))
+        return self._columns if possible and self._depends else self._rows
+
+    @cached_property
+    def _depends(self) -> bool:
+        from symbackprop.rules.graph import reaches
+
+        system, top = self.network.system, self.above.family
+        return reaches(system, self.below.family, system.cost if self.symmetric else top)
+
+    def __call__(
+        self,
+        params: Mapping[str, Any] | None = None,
+        *data: Any,
+        upstream: Mapping[str, Any] | None = None,
+        **arrays: Any,
+    ) -> Any:
+        from symbackprop.compile import products
+
+        system = self.network.system
+        named = products.by_name(system, self.layered, params, data, {**arrays, **_from_outside(system, upstream)})
+        numbers = products.numbers_of(system, named, self.sizes, self.layered)
+        plan = self._plan(numbers)
+        samples = products.samples_of(system, named, self.layered)
+        if samples is None or self.mean or self.network.system.families[plan.below.ref.family].kind != "parameter":
+            return plan(named, numbers, samples, self.mean)
+        return products.stacked(
+            plan(products.one_sample(system, named, n), numbers, None, False) for n in range(samples)
+        )
+
+    @property
+    def source(self) -> str:
+        """The code of the gradient of one entry."""
+        return str(self._rows.gradient.source)
+
+    def __repr__(self) -> str:
+        return f"<array of {self.network.describe(self.above)} by {self.network.describe(self.below)}>"
+
+
+def _from_outside(system: System, upstream: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Gradients from outside under the names of their families."""
+    for name in upstream or {}:
+        if name not in system.upstream:
+            known = ", ".join(system.upstream) or "none, since the model has a cost"
+            raise GoalError(f"upstream[{name!r}]: {name} is no output of this model; outputs: {known}")
+    return {system.upstream[name]: a for name, a in (upstream or {}).items()}
 
 
 class DerivationAt(Derivation):
@@ -1063,11 +1220,7 @@ class HessianVectorFunction:
     ) -> Any:
         from symbackprop.further import DIRECTION
 
-        missing = [w for w in self.wrt if w not in direction]
-        if missing:
-            raise GoalError(
-                f"direction lacks {', '.join(missing)}; give an array of the shape of each of {', '.join(self.wrt)}"
-            )
+        _check_direction(direction, self.wrt)
         directions = {w + DIRECTION: direction[w] for w in self.wrt}
         return self.gradient({**(params or {}), **directions}, *data, **more)
 
@@ -1089,7 +1242,7 @@ class GaussNewton:
         from symbackprop.further import along, along_output, with_gradients
         from symbackprop.network import with_upstream
 
-        self.output, self.wrt = output, wrt
+        self.network, self.output, self.wrt = network, output, wrt
         alone = with_upstream(network.stated, [output])
         self.transposed = Network(alone, network.notation, network.label)
         self.jacobian_vector = Network(along(with_gradients(alone), wrt), network.notation, network.label)
@@ -1107,6 +1260,76 @@ class GaussNewton:
         )
         one, two, three = (Derivation(n, Partial(Ref(n.system.cost, ()), below)) for n, below in goals)
         return one, two, three
+
+    def function(self, sizes: Mapping[str, int] | None = None) -> GaussNewtonFunction:
+        """Compile the three into one function; see `GaussNewtonFunction`."""
+        return GaussNewtonFunction(self, sizes)
+
+
+class GaussNewtonFunction:
+    """`f(arrays..., direction={"w": v})` gives {"w": J^T H J v}; the arrays are those of the gradient function.
+
+    Three derived gradients one after another: u = J v, then H u, then J^T of that. Of a batch for a layered network it
+    is the mean over the samples.
+    """
+
+    def __init__(self, parts: GaussNewton, sizes: Mapping[str, int] | None = None) -> None:
+        from symbackprop.compile import is_layered
+
+        self.parts = parts
+        self.layered = is_layered(parts.network.system)
+        self.sizes = {**parts.network.system.sizes, **(sizes or {})}
+        self.bar = parts.transposed.system.upstream[parts.output.family]
+        self.jacobian_vector = self._gradient(parts.jacobian_vector, (self.bar,))
+        self.curvature = self._gradient(parts.curvature, (parts.output.family,))
+        self.transposed = self._gradient(parts.transposed, parts.wrt)
+
+    def _gradient(self, network: Network, wrt: tuple[str, ...]) -> Any:
+        from symbackprop.compile.products import NamedGradient, needed
+        from symbackprop.derive import adjoints
+
+        system = needed(network.system, wrt)
+        return NamedGradient(system, adjoints(system), wrt, self.sizes, layered=self.layered)
+
+    def __call__(
+        self,
+        params: Mapping[str, Any] | None = None,
+        *data: Any,
+        direction: Mapping[str, Any],
+        **more: Any,
+    ) -> dict[str, Any]:
+        from symbackprop.compile import products
+        from symbackprop.further import DIRECTION
+
+        _check_direction(direction, self.parts.wrt)
+        system, out = self.parts.network.system, self.parts.output
+        named = products.by_name(system, self.layered, params, data, more)
+        numbers = products.numbers_of(system, named, self.sizes, self.layered)
+        samples = products.samples_of(system, named, self.layered)
+        # Gradients are those of the mean; those by data have to be taken times the number of samples.
+        times, lead = (1, 0) if samples is None else (samples, 1)
+        zeros = products.zeros(products.Block(self._outside.pattern, self.transposed.system), numbers, named, samples)
+        directions = {w + DIRECTION: direction[w] for w in self.parts.wrt}
+        u = self.jacobian_vector({**named, **directions, self.bar: zeros})[self.bar] * times
+        curved = self.curvature({**named, out.family + DIRECTION: u})[out.family]
+        h_u = products.Block(out, system).of(curved, numbers, lead) * times
+        found: dict[str, Any] = self.transposed({**named, self.bar: products.contiguous(h_u)})
+        return found
+
+    @property
+    def _outside(self) -> Family:
+        family: Family = self.transposed.system.families[self.bar]
+        return family
+
+    @property
+    def source(self) -> str:
+        return "\n".join(str(f.source) for f in (self.jacobian_vector, self.curvature, self.transposed))
+
+
+def _check_direction(direction: Mapping[str, Any], wrt: tuple[str, ...]) -> None:
+    missing = [w for w in wrt if w not in direction]
+    if missing:
+        raise GoalError(f"direction lacks {', '.join(missing)}; give an array of the shape of each of {', '.join(wrt)}")
 
 
 class BackwardPass(Recorded):

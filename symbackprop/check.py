@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import pairwise, product
 
 from symbackprop.derivation import Record, Section, Step
+from symbackprop.errors import ModelError
 from symbackprop.indices import Affine, Axis, Constraint, Guard, at_least, satisfiable
 from symbackprop.network import System
 from symbackprop.oracle import CannotEvaluate, Number, Oracle, OutOfRange, Sample, transcendental
@@ -180,6 +181,16 @@ def point(oracle: Oracle, env: dict[str, int]) -> str:
     return f"{oracle.sample.describe()}, {', '.join(f'{n} = {v}' for n, v in env.items())}"
 
 
+def validate(system: System) -> None:
+    """Run the equations once on a small sample.
+
+    Raises:
+        ModelError: An equation reads a quantity that does not exist: a node off its axis, a time before the first.
+    """
+    for sample in draw_samples(system, [e.rhs for e in system.equations], 0)[:1]:
+        usable(system, sample)
+
+
 def usable(system: System, sample: Sample) -> Oracle:
     """The sample's oracle, drawn again where its cost has no value (the logarithm of a negative output)."""
     if not system.cost:
@@ -190,6 +201,11 @@ def usable(system: System, sample: Sample) -> Oracle:
             oracle.look(system.cost, ())
         except CannotEvaluate:
             continue
+        except OutOfRange as e:
+            raise ModelError(
+                f"an equation reads a quantity that does not exist ({e}, in a network of {oracle.sample.describe()}); "
+                "a range of its index that stays inside, a condition, or '%| zero' for what is 0 outside would fit"
+            ) from None
         return oracle
     return oracle
 

@@ -235,7 +235,7 @@ def run_gradient(options: argparse.Namespace) -> int:
 
     find_backend(options.backend)
     net = network(options)
-    if not net.system.numeric:
+    if net.is_layered and not net.system.numeric:
         raise ModelError("a module needs sizes; give them, for example --sizes 784,30,10 --activation sigmoid")
     with Progress("writing the module"):
         text = net.module()

@@ -8,7 +8,7 @@ activation or cost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from symbackprop.derivation import Detail, Record, Section, SectionKind, Step
@@ -18,8 +18,9 @@ from symbackprop.network import System
 from symbackprop.rules import RULES, Context
 from symbackprop.rules.algebra import count
 from symbackprop.rules.calculus import DERIVATIVE_RULES
-from symbackprop.rules.graph import apart, crosses, held, node_names, reaches, recursion_places, undecided, uses
+from symbackprop.rules.graph import crosses, held, node_names, reaches, recursion_places, undecided, uses
 from symbackprop.symbols import (
+    ZERO,
     Add,
     Assign,
     D,
@@ -210,7 +211,7 @@ def local(subject: Partial, context: Context) -> Line:
     line = Line(subject, context)
     if not line.apply("definition", (), Detail.LECTURE):
         return line
-    line.steps[-1] = replace(line.steps[-1], note=renamed(subject, context))
+    line.steps[0] = replace(line.steps[0], note=renamed(subject, context, line.current))
     if numbered(subject.bottom, context.system):
         line.simplify(("one term",))
     if len(line.steps) > 1:
@@ -219,6 +220,8 @@ def local(subject: Partial, context: Context) -> Line:
         if isinstance(part, D) and line.apply("the sum written out", path, Detail.LECTURE):
             break
     differentiate(line)
+    if any(isinstance(p, D) for _, p in walk(line.current)):
+        raise GoalError(f"no rule differentiates the equation of {subject.top.family} by {names_of(subject)}")
     line.simplify(
         (
             "arithmetic",
@@ -250,6 +253,10 @@ def local(subject: Partial, context: Context) -> Line:
     return line
 
 
+def names_of(subject: Partial) -> str:
+    return subject.bottom.family if isinstance(subject.bottom, Ref) else "an array"
+
+
 def numbered(u: Expr, system: System) -> bool:
     """Whether no letter stands for the only node of a layer: then a sum over that node is its one term."""
     if not isinstance(u, Ref):
@@ -268,15 +275,17 @@ def differentiate(line: Line) -> None:
     line.simplify(("derivative of an elementary function", "arithmetic"))
 
 
-def renamed(subject: Partial, context: Context) -> str:
-    """A note for the reader where the definition's summed index had to give way to one of the goal's."""
-    equation = context.system.defining(subject.top, context.assume)
-    if equation is None:
-        return ""
-    taken = names(subject)
-    old = [p.index for _, p in walk(equation.rhs) if isinstance(p, Sum)]
-    new = [p.index for _, p in walk(apart(equation.rhs, taken)) if isinstance(p, Sum)]
-    changed = [f"{{{a}}} renamed {{{b}}}" for a, b in zip(old, new, strict=True) if a != b]
+def renamed(subject: Partial, context: Context, shown: Expr) -> str:
+    """A note for the reader where the definition's summed index had to give way to one of the goal's.
+
+    Args:
+        shown: The definition with the letters that the reader sees.
+    """
+    new = [p.index for _, p in walk(shown) if isinstance(p, Sum)]
+    stated = (e for e in context.system.equations if e.lhs.family == subject.top.family)
+    sums = ([p.index for _, p in walk(e.rhs) if isinstance(p, Sum)] for e in stated)
+    old = next((s for s in sums if len(s) == len(new)), new)
+    changed = dict.fromkeys(f"{{{a}}} renamed {{{b}}}" for a, b in zip(old, new, strict=True) if a != b)
     return "summed index " + ", ".join(changed) if changed else ""
 
 
@@ -596,7 +605,7 @@ class Deriver:
             if len(self.sections) > start:
                 if self.sections[start].recursion:
                     step = start
-                elif base is None:
+                elif base is None and not refers_on(result, here):
                     base = start
             out[cell] = (here, result)
             self.remember(here, result, inner)
@@ -680,6 +689,17 @@ class Deriver:
         self.sections.append(replace(section, subject=subject, level=level, steps=tuple(line.steps)))
         self.remember(subject, line.current, context)
         return line.current
+
+
+def refers_on(result: Expr, subject: Partial) -> bool:
+    """Whether a result speaks of the same gradient in another layer: then it is no base of an induction."""
+    return any(
+        isinstance(p, Partial)
+        and isinstance(p.bottom, Ref)
+        and isinstance(subject.bottom, Ref)
+        and p.bottom.family == subject.bottom.family
+        for _, p in walk(result)
+    )
 
 
 def all_nodes(u: Ref, top: Ref, system: System, layer: Ref | None = None) -> Ref:
@@ -985,7 +1005,7 @@ def adjoints(system: System, given: frozenset[str] = frozenset()) -> tuple[Adjoi
         given: Families that the caller has the values of: sums that are one of them are not computed anew.
     """
     cost = Ref(system.cost, ())
-    wanted = [f for f in system.families.values() if f.kind in ("derived", "parameter", "input")]
+    wanted = [f for f in system.families.values() if f.kind != "cost"]
     outside = set(system.upstream.values())
     wanted = [f for f in wanted if f.over is None and f.name not in outside and reaches(system, f.name, system.cost)]
     named = frozenset(f.name for f in wanted if f.kind == "derived")
@@ -1007,7 +1027,10 @@ def adjoints(system: System, given: frozenset[str] = frozenset()) -> tuple[Adjoi
 def using(a: Adjoint, found: list[Adjoint], system: System, given: frozenset[str]) -> Adjoint:
     """The same equation in terms of what the caller has the values of."""
     known: dict[Expr, Expr] = {b.subject: b.value for b in found if b is not a}
-    line = Line(a.subject, Context(system, a.guard, known, given=given), a.value)
+    assert isinstance(a.subject.bottom, Ref)
+    # That a name stands for a sum holds where its quantity exists, so the range of the nodes is needed too.
+    assume = tuple(dict.fromkeys((*system.range_of(a.subject.bottom), *a.guard)))
+    line = Line(a.subject, Context(system, assume, known, given=given), a.value)
     in_terms_of_given(line)
     return replace(a, value=line.current)
 
@@ -1022,11 +1045,34 @@ def one_step(subject: Partial, context: Context, named: frozenset[str]) -> Expr:
     chained = line.current
     if chained == replace(subject, direct=True):
         return deriver.direct(subject, context, "upstream", ())
+    parts = chained.terms if isinstance(chained, Add) else (chained,)
+    if len(parts) == 1 or not differ(parts):
+        return local_factors(deriver, subject, chained, context)
+    apart = [local_factors(Deriver(context.system, named, True), subject, part, context) for part in parts]
+    kept = tuple(t for t in apart if t != ZERO)
+    return (kept[0] if len(kept) == 1 else Add(kept)) if kept else ZERO
+
+
+def local_factors(deriver: Deriver, subject: Partial, chained: Expr, context: Context) -> Expr:
+    """A chain with its local factors worked out."""
     values: dict[Expr, Expr] = {}
     for p, here in factors_of(chained, context):
         if p.direct:
             values |= deriver.factor(p, here)
     return deriver.assemble(subject, chained, context, values, (), "upstream")
+
+
+def differ(parts: Sequence[Expr]) -> bool:
+    """Whether a local factor stands in several terms under different conditions.
+
+    Then it may be another equation's in each, t < T in one sum and t = T in the next, and no one value fits all.
+    """
+    seen: dict[Partial, set[Guard]] = {}
+    for part in parts:
+        for path, p in walk(part):
+            if isinstance(p, Partial) and p.direct:
+                seen.setdefault(p, set()).add(scope(part, path))
+    return any(len(scopes) > 1 for scopes in seen.values())
 
 
 def written_in(found: list[Adjoint], system: System) -> list[Adjoint]:

@@ -257,10 +257,10 @@ def contradicts(guard: Iterable[Constraint], goal: Constraint) -> bool:
 
 
 def fresh(preferred: str, taken: Iterable[str]) -> str:
-    """A name like `preferred` that is not taken: the letter itself, then p, r, s, ... then numbered.
+    """A name like `preferred` that is not taken: the letter itself, then p, r, s, ... then with primes.
 
-    >>> fresh("k", {"j"}), fresh("k", {"j", "k"}), fresh("k", {"k", "p"})
-    ('k', 'p', 'r')
+    >>> fresh("k", {"j"}), fresh("k", {"j", "k"}), fresh("k", {"k", "p"}), fresh("k", "kmprstuv")
+    ('k', 'p', 'r', "k'")
     """
     used = set(taken)
     return next(n for n in letters(preferred) if n not in used)
@@ -268,8 +268,8 @@ def fresh(preferred: str, taken: Iterable[str]) -> str:
 
 def letters(preferred: str) -> Iterator[str]:
     yield preferred
-    yield from "prstuv"  # letters that also exist as Unicode subscripts
-    serial = 1
+    yield from "prstuvm"  # letters that also exist as Unicode subscripts
+    primed = preferred
     while True:
-        yield f"p{serial}"
-        serial += 1
+        primed += "'"
+        yield primed

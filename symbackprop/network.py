@@ -308,7 +308,8 @@ class AsWritten:
 def with_upstream(system: System, of: Sequence[Ref] = ()) -> System:
     """The model with a cost: the inner product of quantities with gradients that come from outside.
 
-    Then dC/dO is that gradient, and every derivative of C is a vector-Jacobian product of the model.
+    Then dC/dO is that gradient, and every derivative of C is a vector-Jacobian product of the model. Of a recurrence
+    the sum runs over what equations compute: h_1, ..., h_T, not the first entry h_0, which is an array of data.
 
     Args:
         of: The quantities, such as a_j^(L); every index that is a letter is summed. None: the outputs of a model
@@ -337,7 +338,9 @@ def with_upstream(system: System, of: Sequence[Ref] = ()) -> System:
             if letter is not None and letter not in system.constants
         ]
         letters, axes = tuple(n for n, _ in free), tuple(a for _, a in free)
-        guard = tuple(c for c in system.guard_of(quantity) if c.expr.names & set(letters))
+        own = computed_where(quantity, system)
+        wider = (c for c in system.guard_of(quantity) if c in own or not implies((*system.standing, *own), c))
+        guard = tuple(c for c in dict.fromkeys((*own, *wider)) if c.expr.names & set(letters))
         families_[bar] = Family(bar, letters, axes, "input", f"gradient that arrives at {f.name} from outside", guard)
         upstream[f.name] = bar
         term: Expr = Mul((families_[bar].pattern, quantity))
@@ -362,6 +365,32 @@ def with_upstream(system: System, of: Sequence[Ref] = ()) -> System:
         upstream=upstream,
         spec="",
     )
+
+
+def is_copy(e: Equation, system: System) -> bool:
+    """Whether an equation only says that first entries are an array of data: h_j^(0) = x_j."""
+    fixed = any(
+        axis.kind == "recursion" and (i.value is not None or any(c.equal and c.expr.names == i.names for c in e.guard))
+        for axis, i in zip(system.axes(e.lhs), e.lhs.indices, strict=True)
+    )
+    return fixed and isinstance(e.rhs, Ref) and system.families[e.rhs.family].kind not in ("derived", "cost")
+
+
+def computed_where(quantity: Ref, system: System) -> Guard:
+    """For which indices an equation computes a quantity that runs over layers or times: what all those equations say."""
+    family = system.families[quantity.family]
+    own = [e for e in system.equations if e.lhs.family == family.name and not is_copy(e, system)]
+    if not own or all(a.kind != "recursion" for a in family.axes):
+        return ()
+    guards = []
+    for e in own:
+        to = {
+            i.name: j
+            for i, j in zip(e.lhs.indices, quantity.indices, strict=True)
+            if i.name is not None and i.name not in system.constants
+        }
+        guards.append(tuple(c.substitute(to) for c in e.guard))
+    return tuple(c for c in guards[0] if all(c in g for g in guards))
 
 
 def with_functions(system: System, chosen: Mapping[str, str | F.Function | Sequence[str | F.Function]]) -> System:

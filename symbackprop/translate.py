@@ -135,6 +135,7 @@ def names(other: Notation, found: Correspondence, own: Notation) -> dict[str, st
         if y not in taken:
             kept[x] = y
             taken.add(y)
+    reserve(kept, found, other)
     closed = permutation(kept)
     out = {n: latex for n, latex in own.names.items() if n not in found.functions}
     for x, y in closed.items():
@@ -142,6 +143,31 @@ def names(other: Notation, found: Correspondence, own: Notation) -> dict[str, st
         if x != y or latex != latex_name(x):
             out[x] = latex
     return out
+
+
+FRESH = "prstuvm"
+"""The letters that a derivation takes for summed indices as it goes: those of `symbackprop.indices.fresh`."""
+
+INDICES = "prstuvmknlhijabcdefgqwyz"
+
+
+def reserve(kept: dict[str, str], found: Correspondence, other: Notation) -> None:
+    """Letters for the summed indices that a derivation adds, where the other author has those for something else.
+
+    In the order in which they are taken, so that the first is p where p is free: not the letter that happens to be left.
+    """
+    if not any(x in kept.values() and x not in kept for x in FRESH):
+        return
+    mine = {i for f in found.a.families.values() for i in f.indices} | found.a.constants
+    taken = set(kept.values()) | mine | found.b.families.keys() | found.b.constants
+    taken |= {other.names.get(y, y) for y in found.functions.values()}
+    for x in FRESH:
+        if x not in kept and x not in mine:
+            y = next((c for c in INDICES if c not in taken), None)
+            if y is None:
+                return
+            kept[x] = y
+            taken.add(y)
 
 
 def permutation(pairs: Mapping[str, str]) -> dict[str, str]:

@@ -11,8 +11,10 @@ import autograd.numpy as anp
 import numpy as np
 import pytest
 
+from symbackprop.api import Network
 from symbackprop.compile import compile_gradient
 from symbackprop.derive import adjoints
+from symbackprop.errors import ModelError
 from symbackprop.network import with_upstream
 from symbackprop.read.model import read_model
 
@@ -339,3 +341,43 @@ def test_gradient_agrees_with_autograd(name):
         expected = autograd.grad(lambda a, n=n: anp.sum(weight * run(**{**arrays, n: a})))(arrays[n])
         scale = max(1.0, np.abs(expected).max())
         np.testing.assert_allclose(grads[n], expected, rtol=1e-10, atol=1e-11 * scale, err_msg=n)
+
+
+def test_a_shared_value_exists_wherever_its_family_does() -> None:
+    """tanh(z_t) is computed once, and also at t = 1, where another equation gives z."""
+    net = Network.from_latex(
+        "%| t = 1..T\n"
+        r"z_1 = w \\ z_t = v z_{t-1} x_t \qquad (2 \le t \le T) \\ C = \sum_{t=1}^{T} (\tanh(z_t) y_t + \tanh(z_t)^2)"
+    )
+    rng = np.random.default_rng(0)
+    arrays = {"w": 0.3, "v": 0.7, "x": rng.normal(size=3), "y": rng.normal(size=4)}
+
+    def cost(w: float, v: float) -> float:
+        z, total = w, 0.0
+        for t in range(4):
+            z = z if t == 0 else v * z * arrays["x"][t - 1]
+            total += np.tanh(z) * arrays["y"][t] + np.tanh(z) ** 2
+        return float(total)
+
+    value, grads = net.gradient(wrt=["w", "v"]).value_and_grad(arrays)
+    step = 1e-6
+    assert value == pytest.approx(cost(0.3, 0.7), rel=1e-12)
+    assert grads["w"] == pytest.approx((cost(0.3 + step, 0.7) - cost(0.3 - step, 0.7)) / (2 * step), rel=1e-6)
+    assert grads["v"] == pytest.approx((cost(0.3, 0.7 + step) - cost(0.3, 0.7 - step)) / (2 * step), rel=1e-6)
+
+
+def test_the_gradient_by_a_target() -> None:
+    net = Network.from_latex(r"C = \sum_{i=1}^{N} (x_i w - y_i)^2")
+    x, y = np.array([2.0, 3.0]), np.array([1.0, 1.0])
+    assert net.gradient(wrt="y")(x=x, y=y, w=1.5)["y"] == pytest.approx(-2 * (1.5 * x - y))
+
+
+def test_what_does_not_exist_is_refused_and_not_0() -> None:
+    net = Network.from_latex(r"C = \sum_{i=1}^{N} x_i w_i + w_0")
+    with pytest.raises(ModelError, match="does not exist"):
+        net.gradient(wrt="w")
+
+
+def test_a_maximum_over_everything() -> None:
+    net = Network.from_latex(r"C = (m - 1)^2 \\ m = \max_{1 \le i \le N} w_i")
+    assert net.gradient()(w=np.array([2.0, 3.0]))["w"] == pytest.approx([0.0, 4.0])

@@ -198,10 +198,10 @@ def test_a_guard_that_is_no_bound_stands_below() -> None:
     x = ref("x", "j")
     at = affine("m") - affine("s") * affine("j") + affine("p")
     s = Sum("j", N, x, between(0, at, affine("K") - 1))
-    assert latex(s) == r"\sum_{\substack{j \\ 0 \le m-sj+p < K}} x_j"
-    assert text(s) == "Σ_{j, 0 ≤ m-sj+p < K} xⱼ"
+    assert latex(s) == r"\sum_{\substack{j=0 \\ 0 \le m-sj+p < K}}^{N-1} x_j"
+    assert text(s) == "Σ_{j=0..N-1, 0 ≤ m-sj+p < K} xⱼ"
     # A bound that may lie beyond the axis is no limit.
-    assert latex(Sum("j", N, x, (at_least(affine("i") + 2, "j"),))) == r"\sum_{j \le i+2} x_j"
+    assert latex(Sum("j", N, x, (at_least(affine("i") + 2, "j"),))) == r"\sum_{\substack{j=0 \\ j \le i+2}}^{N-1} x_j"
     assert latex(Sum("j", N, x, (at_least("i", "j"),)), replace(FROM_1, width="none")) == r"\sum_{j \le i} x_j"
 
 

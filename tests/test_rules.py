@@ -760,6 +760,14 @@ CASES = (
         (),
     ),
     Case(
+        "exponential rule",
+        "the exponent moves",
+        D(Pow(yj, zj), zj),
+        Mul((Pow(yj, zj), Mul((D(zj, zj), f("log", yj))))),
+        Mul((Pow(yj, zj), D(zj, zj))),
+        SIGMOID,
+    ),
+    Case(
         "the entry that is picked",
         "is the one at the label",
         Div(is_label("k"), Sum("s", CLASSES, Mul((is_label("s"), prob("s"))))),
@@ -1005,6 +1013,7 @@ STOPS: tuple[tuple[str, str, Expr, Context], ...] = (
         Context(FLAT),
     ),
     ("swap the sums", "layers of the inner one", Sum("k", NODES, ui * uk), Context(FLAT)),
+    ("exponential rule", "the exponent is constant", D(Pow(zj, N(3)), zj), Context(NET)),
     ("the entry that is picked", "another label", Div(is_label("k"), prob("q")), Context(LABELS)),
     (
         "the entry that is picked",

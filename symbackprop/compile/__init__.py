@@ -3,6 +3,7 @@
 from symbackprop.compile.gradient import GradientFunction, compile_gradient, find_backend, forward, widths_of
 from symbackprop.compile.lower import instantiate, instantiate_adjoints, lower
 from symbackprop.compile.model import ModelForward, ModelGradient, is_layered
+from symbackprop.compile.model_module import write_model_module
 from symbackprop.compile.module import pseudocode, pseudocode_latex, write_module
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "pseudocode",
     "pseudocode_latex",
     "widths_of",
+    "write_model_module",
     "write_module",
 ]

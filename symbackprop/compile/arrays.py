@@ -63,6 +63,7 @@ from symbackprop.symbols import (
     Where,
     Winner,
     WrittenOut,
+    walk,
 )
 
 OURS = frozenset([*ARRAY_FUNCTIONS, "take", "range", "own", "given", "tile", "arrays_seen_as", "buffers_seen_as"])
@@ -281,7 +282,10 @@ class ArrayLowerer:
     def _needs(self, item: Item) -> list[Item]:
         if item in self.done or self.is_data(item):
             return []
-        return [u.item for c in self.cases.get(item, ()) for u in uses(c.rhs) if u.item not in self.done]
+        cases = self.cases.get(item, ())
+        for c in cases:
+            only_gradients(c.rhs, self.system.cost)
+        return [u.item for c in cases for u in uses(c.rhs) if u.item not in self.done]
 
     def _needs_itself(self, item: Item) -> bool:
         return any(u.item == item for c in self.cases.get(item, ()) for u in uses(c.rhs))
@@ -663,7 +667,7 @@ class ArrayLowerer:
                     self.pick(p, left, right, env)
                 case Ref(family, indices):
                     self.occurrence(p, (family, False), indices, env)
-                case Partial(_, Ref(family, indices), False):
+                case Partial(top, Ref(family, indices), False) if top.family == self.system.cost:
                     self.occurrence(p, (family, True), indices, env)
                 case Winner(of, at):
                     self.winner(p, of, at.substitute(env), env)
@@ -796,6 +800,19 @@ class ArrayLowerer:
 
 
 # ---------------------------------------------------------------- looking at expressions
+
+
+def only_gradients(e: Expr, cost: str) -> None:
+    """Refuse derivatives other than gradients of the cost: taken for one of those, they would give a wrong number.
+
+    Raises:
+        ModelError: Which was left without a formula.
+    """
+    for _, p in walk(e):
+        if isinstance(p, Partial) and isinstance(p.bottom, Ref) and (p.direct or p.top.family != cost):
+            below = f"{p.bottom.family}[{', '.join(map(str, p.bottom.indices))}]"
+            above = f"{p.top.family}[{', '.join(map(str, p.top.indices))}]"
+            raise ModelError(f"the derivative of {above} by {below} was left without a formula, so it has no code")
 
 
 def is_pick(e: Expr) -> bool:

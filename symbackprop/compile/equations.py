@@ -107,12 +107,13 @@ class Solver:
             return ZERO
         p.equations += [c.expr for c in p.conditions if c.equal]
         p.conditions = [c for c in p.conditions if not c.equal]
-        self.introduce(p)
+        seen: set[Affine] = set()
+        self.introduce(p, seen)
         while p.equations:
             if not self.solve(p):
                 return ZERO
             if not p.equations:
-                self.introduce(p)
+                self.introduce(p, seen)
         scattered: list[tuple[Value, str]] = []
         for x, at in p.picks:
             self.chosen(p, x, at, scattered)
@@ -133,20 +134,25 @@ class Solver:
                 p.conditions.append(Constraint(e, equal=True))
         return True
 
-    def introduce(self, p: Product) -> None:
+    def introduce(self, p: Product, seen: set[Affine]) -> None:
         """Give what two conditions keep between 0 and a number a label: 0 <= u - s i < r says that k = u - s i exists.
 
         Then the entries that count are listed by k, r of them for each i, instead of looked for among all u and i.
+
+        Args:
+            seen: What has had a label already. Where it was the label that went again, its conditions are back, and
+                they stay.
         """
         known = frozenset[Constraint]().union(*(self.build.support(v) for v in p.values))
         for c in p.conditions:
             e = c.expr
             labels = [n for n, _ in e.terms if n in self.build.label_dims]
-            if c in known or len(labels) < 2 or not set(labels) & p.summed:
+            if c in known or e in seen or len(labels) < 2 or not set(labels) & p.summed:
                 continue
             other = next((d for d in p.conditions if not (d.expr + e).terms and d not in known), None)
             if other is None or (other.expr + e).const < 0:
                 continue
+            seen |= {e, other.expr}
             k = self.build.label(self.build.dim((other.expr + e).const + 1))
             p.conditions = [d for d in p.conditions if d not in (c, other)]
             p.summed.add(k)

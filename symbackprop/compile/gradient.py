@@ -513,6 +513,18 @@ class GradientFunction(Caller):
         """The cost, averaged over the samples, and the gradient."""
         return self._run(params, (x, y), out, given, True)
 
+    def by_name(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """The gradient, with parameters and any number of data arrays by the names of their families."""
+        absent = [n for n in self._data if n not in arrays]
+        if absent:
+            raise ShapeError(f"{absent[0]} is missing: give an array for each of {', '.join(self._data)}")
+        data = [arrays[n] for n in self._data]
+        params = {n: arrays[n] for n in self._parameters if n in arrays}
+        ordered, plan = self._planned(params, data, None, False)
+        results, _, grads = self._targets(None, ordered, plan)
+        plan.code.run(*plan.arguments(ordered, results))
+        return grads
+
     def bind(
         self,
         params: Params,

@@ -114,12 +114,12 @@ def winners(a: Any, axis: int, out: Any) -> None:
         np.put_along_axis(out, np.expand_dims(np.argmax(a, axis), axis), 1, axis)
         return
     a, out = np.moveaxis(a, axis, 0), np.moveaxis(out, axis, 0)
-    best, place = a[0].copy(), np.zeros(a.shape[1:], np.int8)
+    best, place = np.array(a[0]), np.zeros(a.shape[1:], np.int8)
     for k in range(1, count):
-        place[a[k] > best] = k
+        np.copyto(place, k, where=a[k] > best)
         np.maximum(best, a[k], out=best)
     for k in range(count):
-        np.equal(place, k, out[k])
+        out[k] = place == k
 
 
 def scattered(a: Any, positions: Any, offsets: Any, count: int, out: Any) -> None:

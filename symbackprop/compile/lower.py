@@ -477,7 +477,7 @@ class Lowerer:
                 return Param("#" + self.dimension(axis, env))
             case Ref():
                 return self.load((self.key(e, env), False), e, env)
-            case Partial(_, Ref() as bottom, False):
+            case Partial(top, Ref() as bottom, False) if top.family == self.system.cost:
                 return self.load((self.key(bottom, env), True), bottom, env)
             case Add(terms):
                 return b.add([self.lower(t, env) for t in terms])

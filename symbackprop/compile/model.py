@@ -16,7 +16,7 @@ from symbackprop.compile.arrays import lower_model
 from symbackprop.compile.extents import expected, missing, solve
 from symbackprop.compile.lower import AdjointLike
 from symbackprop.compile.program import Array, Input, Program
-from symbackprop.compile.starts import Base, after_first, bases
+from symbackprop.compile.starts import Base, bases
 from symbackprop.errors import DTypeError, ModelError, ShapeError, UnknownFamilyError, nearest
 from symbackprop.network import System
 from symbackprop.symbols import Expr, families
@@ -72,7 +72,7 @@ class ModelFunction:
         sizes: Mapping[str, int] | None = None,
         describe: Callable[[Expr], str] | None = None,
     ) -> None:
-        self.system, self.adjoints = after_first(system), tuple(adjoints)
+        self.system, self.adjoints = system, tuple(adjoints)
         self.wrt, self.given = tuple(wrt), tuple(given)
         self.sizes, self.describe = dict(sizes or {}), describe
         self._codes: OrderedDict[object, ArrayCode] = OrderedDict()
@@ -467,6 +467,8 @@ def model_gradient(
                 )
     for name in wanted:
         family = system.families.get(name)
+        if name in system.upstream.values():
+            raise ModelError(f"wrt={name!r}: it is a gradient from outside, so nothing is differentiated by it")
         if family is not None and family.over is not None:
             raise ModelError(f"wrt={name!r}: its values are positions, so no gradient is taken by it")
     for name in known:

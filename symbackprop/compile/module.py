@@ -8,6 +8,7 @@ of the forward and backward pass for a general layer.
 from __future__ import annotations
 
 import inspect
+import keyword
 import linecache
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,15 +44,20 @@ from symbackprop.symbols import (
     Div,
     Expr,
     Family,
+    Guarded,
+    Max,
     Mul,
     Num,
     Param,
     Partial,
+    Position,
     Pow,
+    Prod,
     Ref,
     Size,
     Sum,
     Where,
+    Winner,
     WrittenOut,
     walk,
 )
@@ -144,7 +150,7 @@ class Printer:
         present = "".join(c for c in labels if c in o.labels)
         lead = next((n for n, c in enumerate(labels) if c in present), len(labels))
         tail = labels[lead:]
-        i = self.instructions[o.name]
+        i = self.instructions.get(o.name)  # none of what a loop leaves
         if present != o.labels:
             got: tuple[str, int] = (f'np.einsum("{o.labels}->{present}", {self.named(o.name)[0]})', ATOM)
         elif tail != present and isinstance(i, Reduce) and self.inline(o.name) and present + tail[-1] == tail:
@@ -466,17 +472,58 @@ def _main(data: Sequence[Input], program: Program) -> list[str]:
 def pseudocode(system: System, adjoints: Sequence[AdjointLike]) -> str:
     """The forward and the backward pass of a general layer as a small Python function of indices and loops.
 
-    It is printed from the equations and adjoints; names follow the families, `dz` is the gradient by z.
+    It is printed from the equations and adjoints; names follow the families, `dz` is the gradient by z. What Python
+    has no name for gets an underscore: j' is j_, lambda is lambda_. Nodes count from 0, as the arrays do.
+
+    Returns:
+        The empty string for a model that no such loop shows: layers or times of several kinds, or several at once.
     """
+    if _loop(system) is None:
+        return ""
     forward = [Line(e.lhs, e.rhs, e.guard, False) for e in system.equations if _plain(system, e.lhs)]
     wanted = _needed(system, adjoints)
     backward = [Line(a.subject.bottom, a.value, a.guard, True) for a in wanted if isinstance(a.subject.bottom, Ref)]
-    arguments = [f.name for f in families_of(system, ("parameter", "input", "target"))]
+    arguments = [_named(f.name) for f in families_of(system, ("parameter", "input", "target"))]
     out = [f"def backward({', '.join(arguments)}):"]
-    out += _indented(_block(system, forward, down=False))
-    out += _indented(_block(system, backward, down=True))
-    results = ", ".join("d" + f.name for f in families_of(system, ["parameter"]))
+    try:
+        out += _indented(_block(system, forward, down=False))
+        out += _indented(_block(system, backward, down=True))
+    except Unwritten:
+        return ""
+    results = ", ".join(_quantity(name, True) for name in _results(system, adjoints))
     return "\n".join([*out, f"    return {results}"]) + "\n"
+
+
+def _results(system: System, adjoints: Sequence[AdjointLike]) -> list[str]:
+    """What the pass is for: gradients by the parameters, or by the data of a model without any."""
+    found = [f.name for f in families_of(system, ["parameter"])]
+    if found:
+        return found
+    by = {a.subject.bottom.family for a in adjoints if isinstance(a.subject.bottom, Ref)}
+    return [f.name for f in families_of(system, ["input"]) if f.name in by]
+
+
+class Unwritten(ModelError):
+    """What has no form in a small Python function."""
+
+
+def _named(name: str) -> str:
+    """A name that Python takes."""
+    plain = re.sub(r"\W", "_", name.replace("\\", ""))
+    return plain + "_" if keyword.iskeyword(plain) or not plain.isidentifier() else plain
+
+
+def _loop(system: System) -> tuple[str, Affine | None] | None:
+    """The letter and the last number of the one loop over layers or times; None where there are several."""
+    found = set()
+    for f in system.families.values():
+        mine = [(n, a.last) for n, a in zip(f.indices, f.axes, strict=True) if a.kind == "recursion"]
+        if len(mine) > 1:
+            return None
+        found |= set(mine)
+    if len(found) > 1:
+        return None
+    return next(iter(found)) if found else ("l", None)
 
 
 @dataclass(frozen=True)
@@ -499,9 +546,9 @@ def _layer(system: System, ref: Ref) -> Affine | None:
 
 
 def _needed(system: System, adjoints: Sequence[AdjointLike]) -> list[AdjointLike]:
-    """The adjoints that the parameters' gradients rest on, each case only if some user of it can meet it."""
-    parameters = {f.name for f in families_of(system, ["parameter"])}
-    found = [a for a in adjoints if isinstance(a.subject.bottom, Ref) and a.subject.bottom.family in parameters]
+    """The adjoints that the results rest on, each case only if some user of it can meet it."""
+    results = _results(system, adjoints)
+    found = [a for a in adjoints if isinstance(a.subject.bottom, Ref) and a.subject.bottom.family in results]
     for user in found:
         for _, p in walk(user.value):
             if not isinstance(p, Partial) or not isinstance(p.bottom, Ref):
@@ -536,10 +583,11 @@ def _block(system: System, lines: list[Line], *, down: bool) -> list[str]:
     for n in first:
         out += _assignment(system, n, _fixed(system, n))
     if inside:
-        last = str(system.layers)
-        above = str(system.layers + 1) if system.layers.value is not None else f"{last} + 1"
-        span = f"range({last}, 0, -1)" if down else f"range(1, {above})"
-        out.append(f"for l in {span}:")
+        loop = _loop(system)
+        letter, last = loop if loop is not None else ("l", None)
+        last = system.layers if last is None else last
+        span = f"range({_index(last)}, 0, -1)" if down else f"range(1, {_index(last + 1)})"
+        out.append(f"for {_named(letter)} in {span}:")
         groups: dict[str, list[Line]] = {}
         for n in _ordered(system, inside, down):
             groups.setdefault(n.subject.family, []).append(n)
@@ -636,13 +684,21 @@ def _condition(c: Constraint) -> str:
 
 
 def _index(a: Affine) -> str:
-    return re.sub(r"(?<=[\w\d])([+-])", r" \1 ", str(a))
+    """An index in Python: i*s + k, l - 1."""
+    out = ""
+    for n, k in a.terms:
+        text = " * ".join(_named(f) for f in n.split("*"))
+        text = text if abs(k) == 1 else f"{abs(k)} * {text}"
+        out += (" - " if out else "-") + text if k < 0 else (" + " if out else "") + text
+    if a.const or not out:
+        out += f" {'-' if a.const < 0 else '+'} {abs(a.const)}" if out else str(a.const)
+    return out
 
 
 def _assignment(system: System, n: Line, at: Affine | None) -> list[str]:
     """One equation in loops over its free nodes."""
     family = system.families[n.subject.family]
-    target, out, depth = ("d" if n.adjoint else "") + n.subject.family, list[str](), 0
+    target, out, depth = _quantity(n.subject.family, n.adjoint), list[str](), 0
     mapping: dict[str, Affine] = {}
     for index, axis, letter in zip(n.subject.indices, family.axes, family.indices, strict=True):
         if axis.kind == "recursion":
@@ -650,12 +706,22 @@ def _assignment(system: System, n: Line, at: Affine | None) -> list[str]:
             mapping[letter] = here
             target += f"[{_index(here)}]"
             continue
-        name = index.name or letter
+        name = _named(index.name or letter)
         out.append("    " * depth + f"for {name} in range({_size(axis.substitute(mapping))}):")
         depth += 1
         target += f"[{name}]"
+    inner = [c for c in family.guard if len(c.expr.names & {x for x, r in _letters(family) if not r}) > 1]
+    if inner:
+        back = dict(zip(family.indices, n.subject.indices, strict=True))
+        condition = " and ".join(_condition(c.substitute(back)) for c in inner)
+        out.append("    " * depth + f"if {condition}:")
+        depth += 1
     value = python(n.value if at is None else _at(n.value, mapping))
     return [*out, "    " * depth + f"{target} = {value}"]
+
+
+def _quantity(family: str, adjoint: bool) -> str:
+    return "d" + re.sub(r"\W", "_", family) if adjoint else _named(family)
 
 
 def _at(e: Expr, mapping: Mapping[str, Affine]) -> Expr:
@@ -665,7 +731,8 @@ def _at(e: Expr, mapping: Mapping[str, Affine]) -> Expr:
 
 
 def _size(axis: Any) -> str:
-    return f"{axis.label}[{_index(axis.at)}]" if axis.at is not None else str(axis.label)
+    label = axis.label if axis.label.isdigit() else " * ".join(_named(n) for n in axis.label.split("*"))
+    return f"{label}[{_index(axis.at)}]" if axis.at is not None else label
 
 
 def python(e: Expr) -> str:
@@ -679,13 +746,22 @@ def _python(e: Expr) -> tuple[str, int]:
             text = str(v.numerator) if v.denominator == 1 else f"{v.numerator} / {v.denominator}"
             return text, ATOM if v.denominator == 1 and v >= 0 else MUL
         case Param(name):
-            return name, ATOM
+            return _named(name), ATOM
         case Size(axis):
             return _size(axis), ATOM
+        case Position(i):
+            return _index(i), ATOM if i.value is not None or i.name is not None else ADD
         case Ref(family, indices):
-            return family + "".join(f"[{_index(i)}]" for i in indices), ATOM
-        case Partial(_, Ref(family, indices)):
-            return "d" + family + "".join(f"[{_index(i)}]" for i in indices), ATOM
+            return _quantity(family, False) + "".join(f"[{_index(i)}]" for i in indices), ATOM
+        case Partial(_, Ref(family, indices), False):
+            return _quantity(family, True) + "".join(f"[{_index(i)}]" for i in indices), ATOM
+        case Guarded(body, guard):
+            return f"({python(body)} if {' and '.join(map(_condition, guard))} else 0)", ATOM
+        case Winner(of, at):
+            places = f"range({_span(of)})"
+            condition = "".join(f" if {_condition(c)}" for c in of.guard)
+            best = f"max(({python(of.body)}, -{_named(of.index)}) for {_named(of.index)} in {places}{condition})"
+            return f"(1 if {_index(at)} == -{best}[1] else 0)", ATOM
         case Add(terms):
             out = ""
             for t in terms:
@@ -709,21 +785,34 @@ def _python(e: Expr) -> tuple[str, int]:
             return f"(1 if {_index(left)} == {_index(right)} else 0)", ATOM
         case Where(Compare(op, left, right), then, other):
             return f"({python(then)} if {python(left)} {op} {python(right)} else {python(other)})", ATOM
-        case Sum(index, axis, body):
-            if axis.kind == "recursion":
-                low, high = str(axis.first), _index(axis.last + 1 if axis.last is not None else affine("L") + 1)
-                for c in e.guard:
-                    if not c.equal and c.expr.terms == ((index, 1),):
-                        low = str(-c.expr.const)
-                span = f"{low}, {high}"
-            else:
-                span = _size(axis)
-            return f"sum({python(body)} for {index} in range({span}))", ATOM
+        case Sum() | Max() | Prod():
+            function = {Sum: "sum", Max: "max", Prod: "prod"}[type(e)]
+            rest = " and ".join(_condition(c) for c in _conditions(e))
+            span = f"for {_named(e.index)} in range({_span(e)}){f' if {rest}' if rest else ''}"
+            return f"{function}({python(e.body)} {span})", ATOM
         case WrittenOut(s):
             return _python(s)
-    if isinstance(e, Partial) or not e.parts:
-        raise ModelError(f"{e} cannot be written as pseudocode")
-    return f"{type(e).__name__}({', '.join(python(p) for p in e.parts)})", ATOM
+    raise Unwritten(f"{e} cannot be written as pseudocode")
+
+
+def _lowest(e: Sum | Max | Prod) -> Constraint | None:
+    """The constraint that says where a sum over layers or times begins."""
+    if e.axis.kind != "recursion":
+        return None
+    return next((c for c in e.guard if not c.equal and c.expr.terms == ((e.index, 1),)), None)
+
+
+def _span(e: Sum | Max | Prod) -> str:
+    """What a bound index runs over, as `range` takes it."""
+    if e.axis.kind != "recursion":
+        return _size(e.axis)
+    low, last = _lowest(e), e.axis.last if e.axis.last is not None else affine("L")
+    return f"{_index(e.axis.first) if low is None else -low.expr.const}, {_index(last + 1)}"
+
+
+def _conditions(e: Sum | Max | Prod) -> list[Constraint]:
+    """What else must hold of a bound index."""
+    return [c for c in e.guard if c != _lowest(e)]
 
 
 def pseudocode_latex(system: System, adjoints: Sequence[AdjointLike], *, notebook: bool = False) -> str:
@@ -733,8 +822,11 @@ def pseudocode_latex(system: System, adjoints: Sequence[AdjointLike], *, noteboo
         notebook: An `array` that KaTeX and MathJax accept, instead of `algorithmic`.
     """
     source = pseudocode(system, adjoints)
+    if not source:
+        return ""
     try:
         from latexify import generate_latex
+        from latexify.exceptions import LatexifyError
     except ImportError:
         return "\\begin{verbatim}\n" + source + "\\end{verbatim}\n"
     name = f"<symbackprop pseudocode {abs(hash(source))}>"
@@ -744,6 +836,8 @@ def pseudocode_latex(system: System, adjoints: Sequence[AdjointLike], *, noteboo
     style = generate_latex.Style.IPYTHON_ALGORITHMIC if notebook else generate_latex.Style.ALGORITHMIC
     try:
         latex = str(generate_latex.get_latex(space["backward"], style=style, use_math_symbols=True))
+    except LatexifyError:  # such as a maximum over an index
+        return "" if notebook else "\\begin{verbatim}\n" + source + "\\end{verbatim}\n"
     finally:
         del linecache.cache[name]
     return _readable_ranges(latex)

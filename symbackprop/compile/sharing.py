@@ -181,8 +181,33 @@ def _named(
     new = _free_name(f"{family}_in" if gradient else f"{_function(body)}_{family}", families)
     families[new] = replace(base, name=new, kind="derived", meaning="")
     out = [replace(d, rhs=transform(d.rhs, lambda x: _replaced(x, base, body, new))) for d in work]
-    guards = [d.guard for d in work if d.family == family and not d.gradient]
-    return [*out, Definition(new, False, Ref(new, base.pattern.indices), body, guards[0] if guards else base.guard)]
+    lhs = Ref(new, base.pattern.indices)
+    return [*out, *(Definition(new, False, lhs, body, g) for g in where_computed(work, base, body, families))]
+
+
+def where_computed(
+    work: Sequence[Definition], family: Family, body: Expr, families: Mapping[str, Family]
+) -> list[Guard]:
+    """Where a name for what is made of a family has a value: one case for each case of the family, wherever all of
+    `body` exists. A case that were left out would be read as zeros."""
+    own = [d.guard for d in work if d.family == family.name and not d.gradient]
+    exists = [c for _, p in walk(body) for c in _range_of(p, families)]
+    return [tuple(dict.fromkeys((*g, *exists))) for g in dict.fromkeys(own or [family.guard])]
+
+
+def _range_of(p: Expr, families: Mapping[str, Family]) -> Guard:
+    """For which layers and times a quantity exists, or the gradient by it."""
+    ref = p.bottom if isinstance(p, Partial) else p
+    if not isinstance(ref, Ref):
+        return ()
+    family = families[ref.family]
+    back = dict(zip(family.indices, ref.indices, strict=True))
+    along = {n for n, a in zip(family.indices, family.axes, strict=True) if a.kind == "recursion"}
+    own = (c.substitute(back) for c in family.guard if c.expr.names & along)
+    return (
+        *own,
+        *(c for n, a in zip(family.indices, family.axes, strict=True) if n in along for c in a.holds(back[n])),
+    )
 
 
 def _replaced(x: Expr, base: Family, body: Expr, new: str) -> Expr:

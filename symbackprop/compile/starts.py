@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from symbackprop.compile.extents import span
 from symbackprop.compile.order import make_case
-from symbackprop.network import Equation, System
-from symbackprop.symbols import Family, Ref
+from symbackprop.network import System, is_copy
+from symbackprop.symbols import Family
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,27 +24,6 @@ class Base:
     family: str
     axis: int
     numbers: range
-
-
-def is_copy(e: Equation, system: System) -> bool:
-    """Whether an equation only says that first entries are an array of data: h_j^(0) = x_j."""
-    fixed = any(
-        axis.kind == "recursion" and (i.value is not None or any(c.equal and c.expr.names == i.names for c in e.guard))
-        for axis, i in zip(system.axes(e.lhs), e.lhs.indices, strict=True)
-    )
-    return fixed and isinstance(e.rhs, Ref) and system.families[e.rhs.family].kind not in ("derived", "cost")
-
-
-def after_first(system: System) -> System:
-    """The same model with gradients from outside only for what equations compute, not for first entries of a recurrence."""
-    changed = dict(system.families)
-    for name, bar in system.upstream.items():
-        family = system.families[name]
-        guards = [e.guard for e in system.equations if e.lhs.family == name and not is_copy(e, system)]
-        own = [c for c in (guards[0] if guards else ()) if all(c in g for g in guards) and c not in family.guard]
-        if own and any(a.kind == "recursion" for a in family.axes):
-            changed[bar] = replace(changed[bar], guard=(*changed[bar].guard, *own))
-    return system if changed == dict(system.families) else replace(system, families=changed, spec="")
 
 
 def first_entries(system: System, family: Family, numbers: Mapping[str, int]) -> tuple[int, range] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import sympy
@@ -92,9 +93,10 @@ def read_equations(
         width, facts, cost, meanings or {}, title, source,
     )  # fmt: skip
     try:
-        return Stated(given).model({})
+        model = Stated(given).model({})
     except ReadError as e:
         raise e if isinstance(e, ModelError) else ModelError(str(e)) from None
+    return replace(model, provenance=tuple(replace(e, unit="equation") for e in model.provenance))
 
 
 class Stated(Statement):

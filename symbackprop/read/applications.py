@@ -15,9 +15,11 @@ from symbackprop.read.syntax import (
     Application,
     Group,
     Listing,
+    Negative,
     Node,
     Place,
     Product,
+    Script,
     Scripted,
     Symbol,
 )
@@ -61,6 +63,8 @@ KNOWN_BUT_UNREAD = (
     "tan",
     "lg",
 )
+FUNCTION_LETTERS = ("f", "g", "phi", "varphi", "psi", "Phi", "Psi")
+"""Letters that with indices before brackets name functions more often than factors."""
 
 
 @dataclass
@@ -103,10 +107,45 @@ class Functions(Quantities):
         name = s.key
         if name not in self.definitions and len(base.name) > 1 and (known := known_function(base.name)):
             self.names.setdefault(known, latex_letter(base))
-            return self.with_powers(self.known(known, arguments, s.primes, node.place), powers, env, node.place)
-        return self.with_powers(
-            self.call(base, name, arguments, s.primes, at, env, node.place), powers, env, node.place
-        )
+            value = self.known(known, arguments, s.primes, node.place)
+            return self.function_powers(value, powers, env, node, node.place)
+        value = self.call(base, name, arguments, s.primes, at, env, node.place)
+        return self.function_powers(value, powers, env, node, node.place)
+
+    def function_powers(self, v: Array, powers: tuple[Node, ...], env: Env, function: Node, place: Place) -> Array:
+        r"""A power of a function's value, written behind its name; \tanh^{-1} may be the inverse function."""
+        if any(isinstance(p, Negative) for p in powers):
+            raise self.fail(
+                f"{self.text(function)} may be the inverse function or one over its value; write \\frac{{1}}{{...}} "
+                "for the latter; inverse functions are not read",
+                place,
+            )
+        return self.with_powers(v, powers, env, place)
+
+    def as_factor(self, node: Node, brackets: Node, env: Env) -> None:
+        r"""Refuse what may be a function with indices, \phi_j(x_n), where brackets behind it would be a factor.
+
+        A quantity of the file is a factor; so is any other symbol before a sum, save a letter that mostly names functions.
+        """
+        if self.scopes.lenient or not isinstance(node, Scripted) or not isinstance(node.base, Symbol):
+            return
+        if not isinstance(brackets, Group) or brackets.kind not in ("round", "square") or node.base.font == "operator":
+            return
+        reading = self.letters.reading(self.sighting(node, env))
+        if not reading.lower and not reading.upper:
+            return
+        if reading.name in self.equated | self.declared.kinds.keys() | self.declared.shapes.keys():
+            return
+        if is_quantity(brackets.body) or node.base.name in FUNCTION_LETTERS or isinstance(brackets.body, Listing):
+            name, inside = self.text(node), self.text(brackets.body)
+            product = f"{name} {inside if is_quantity(brackets.body) else self.text(brackets)}"
+            fits = f"write {product} for a product" if is_quantity(brackets.body) else "for a product declare"
+            raise self.fail(
+                f"{name} before {self.text(brackets)} may be a factor or a function, and no equation defines it; {fits}"
+                f"{', or declare' if is_quantity(brackets.body) else ''} '%| parameter {latex_letter(node.base)}'; "
+                f"for a function give its values an equation, as in {name} = ..., or write one without indices",
+                node.place,
+            )
 
     def arguments(self, node: Node, env: Env) -> list[tuple[Array, Place]]:
         inner = node.body if isinstance(node, Group) and node.kind in ("round", "square", "curly", "brace") else node
@@ -165,12 +204,16 @@ class Functions(Quantities):
             raise self.fail(f"{self.text(f)!r} is no function", node.place)
         primes, powers = 0, tuple[Node, ...]()
         if isinstance(f, Scripted):
+            primes, powers = f.primes, f.sup.pieces if f.sup else ()
+            if f.sub is not None and not primes and known_function(base.name) == "softmax":
+                over = self.softmax_over(f.sub, node.argument, env)
+                return self.function_powers(over, powers, env, f, node.place)
             if f.sub is not None:
                 raise self.fail(f"{base.name} with a subscript is not read", f.sub.place)
-            primes, powers = f.primes, f.sup.pieces if f.sup else ()
         argument = node.argument
         if isinstance(argument, Product) and len(argument.factors) == 2 and not self.is_function(argument.factors[0]):
             # \log p (1 - y): the bracket is a factor of its own.
+            self.as_factor(argument.factors[0], argument.factors[1], env)
             first = self.application(replace(node, argument=argument.factors[0]), env)
             return multiply(first, self.value(argument.factors[1], env), self.scopes, node.place)
         word = base.name
@@ -191,7 +234,7 @@ class Functions(Quantities):
                 self.generic[key] = spelling(base)
             else:
                 raise self.fail(f"the function {word} is not known", node.place)
-        return self.with_powers(out, powers, env, node.place)
+        return self.function_powers(out, powers, env, f, node.place)
 
     def known(self, name: str, arguments: list[tuple[Array, Place]], order: int, place: Place) -> Array:
         if len(arguments) != 1:
@@ -199,16 +242,39 @@ class Functions(Quantities):
         ((argument, _),) = arguments
         if name == "softmax":
             if not argument.open:
-                raise self.fail(
-                    "softmax takes a vector; leave out the index of its argument, as in softmax(z)_j", place
-                )
+                raise self.fail(f"softmax takes a vector; {self.softmax_advice(argument.expr)}", place)
             *_, index = argument.open
-            scope = self.scopes.all[index]
-            other = self.scopes.new(self.free_letter(scope.letter, {}), place)
-            self.scopes.join(index, other.id, place)
-            body = F.softmax.value(lambda q: substitute(argument.expr, {index: q}), affine(index), other.id, OPEN)
-            return replace(argument, expr=body)
+            return self.softmax(argument, index, place)
         return mapped(argument, lambda e: Call(name, (e,), order))
+
+    def softmax(self, argument: Array, index: str, place: Place) -> Array:
+        """The softmax of what an array or a formula says, over one index of it."""
+        scope = self.scopes.all[index]
+        other = self.scopes.new(self.free_letter(scope.letter, {}), place)
+        self.scopes.join(index, other.id, place)
+        body = F.softmax.value(lambda q: substitute(argument.expr, {index: q}), affine(index), other.id, OPEN)
+        return replace(argument, expr=body)
+
+    def softmax_over(self, sub: Script, argument: Node, env: Env) -> Array:
+        r"""\operatorname{softmax}_k(z_{ik}): over k, the index below."""
+        arguments = self.arguments(argument, env)
+        letters = [self.scopes.affine(p, env).name for p in sub.pieces]
+        if len(arguments) != 1 or len(letters) != 1 or letters[0] not in self.scopes.all:
+            raise self.fail("softmax over one index is read: softmax_k(z_k)", sub.place)
+        assert letters[0] is not None
+        return self.softmax(arguments[0][0], letters[0], sub.place)
+
+    def softmax_advice(self, e: Expr) -> str:
+        """How the softmax of a number is written, whose author means a vector."""
+        found = next((p for p in walk_refs(e) if p.indices), None)
+        if found is None:
+            what = f"{walk_refs(e)[0].family} has no index in this file; " if walk_refs(e) else ""
+            return f"{what}say over which one it goes, as in softmax_k(z_k)"
+        letters = [self.scopes.all[i.name].letter if i.name in self.scopes.all else str(i) for i in found.indices]
+        return (
+            f"say over which index it goes: softmax_{letters[-1]}({found.family}_{{{''.join(letters)}}}), or leave that "
+            f"index out: softmax({found.family}{'_' + ''.join(letters[:-1]) if letters[1:] else ''})_{letters[-1]}"
+        )
 
     def extreme(self, word: str, argument: Node, env: Env, place: Place) -> Array:
         arguments = self.arguments(argument, env)
@@ -226,6 +292,11 @@ class Functions(Quantities):
             op = ">" if word == "max" else "<"
             return mapped(one, lambda e: Where(Compare(op, e, second), e, second))  # type: ignore[arg-type]
         return Array(Where(Compare(">" if word == "max" else "<", a.expr, b.expr), a.expr, b.expr))
+
+
+def is_quantity(node: Node) -> bool:
+    """One symbol, with what scripts it has."""
+    return isinstance(node, Symbol) or (isinstance(node, Scripted) and isinstance(node.base, Symbol))
 
 
 def walk_refs(e: Expr) -> list[Ref]:

@@ -13,7 +13,7 @@ from typing import Protocol
 from symbackprop.errors import ReadError
 from symbackprop.indices import Axis, affine
 from symbackprop.read.syntax import Place
-from symbackprop.symbols import Expr, Num, Pow, Sum, expr, substitute
+from symbackprop.symbols import Expr, Num, Param, Position, Pow, Ref, Size, Sum, expr, substitute, walk
 
 OPEN = Axis("node", "?")
 """The axis of an index before it is known."""
@@ -68,6 +68,11 @@ def same_shape(a: Array, b: Array, what: str, joins: Joins, place: Place) -> Exp
 
 
 def add(a: Array, b: Array, joins: Joins, place: Place) -> Array:
+    """The sum; a plain number beside a vector is added to each entry."""
+    if len(a.open) == 1 and not b.open and is_constant(b.expr):
+        return replace(a, expr=a.expr + b.expr)
+    if len(b.open) == 1 and not a.open and is_constant(a.expr):
+        return replace(b, expr=a.expr + b.expr)
     return replace(a, expr=a.expr + same_shape(a, b, "a sum", joins, place))
 
 
@@ -129,6 +134,11 @@ def squares(a: Array) -> Expr:
     for index in reversed(a.open):
         body = Sum(index, OPEN, body)
     return body
+
+
+def is_constant(e: Expr) -> bool:
+    """Whether no quantity, index or size stands in an expression."""
+    return not any(isinstance(p, Ref | Param | Position | Size) for _, p in walk(e))
 
 
 def is_number(a: Array) -> bool:

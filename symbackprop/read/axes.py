@@ -108,6 +108,7 @@ class Axes:
         self.find_recursion()
         self.gather()
         self.measure()
+        self.check_ranges()
         self.find_layers()
         self.name()
 
@@ -155,7 +156,7 @@ class Axes:
         for s in self.scopes.all.values():
             self.find(s.id)
             ranged = s.letter in self.declared.ranges
-            if (ranged and s.low is None and s.high is None) or (not ranged and s.letter in labels):
+            if (ranged and self.within(s)) or (not ranged and s.letter in labels):
                 self.union(s.id, f"letter:{s.letter}")
         for name, (letters, _) in self.declared.shapes.items():
             signature = self.signatures.get(name)
@@ -163,6 +164,30 @@ class Axes:
                 if signature is not None and n < signature.lower:
                     kind = "letter" if letter in self.declared.ranges else "shape"
                     self.union(position(name, signature.upper + n), f"{kind}:{letter}")
+
+    def within(self, s: Scope) -> bool:
+        """Whether the limits of a letter are part of the range that is declared for it."""
+        r, low, high = self.declared.ranges[s.letter], s.low, s.high
+        if s.free or (low is None and high is None):
+            return True
+        ends = (low.names if low else frozenset()) | (high.names if high else frozenset())
+        if ends & self.scopes.all.keys():
+            return True
+        before = affine(0).value if low is None else (low - r.low).value
+        after = affine(0).value if high is None else (r.high - high).value
+        return before is not None and after is not None and before >= 0 and after >= 0
+
+    def check_ranges(self) -> None:
+        """Every letter that a sum binds runs over the axis of a quantity, or over numbers that something says."""
+        for s in self.scopes.all.values():
+            c = self.of(s.id)
+            bare = all(m in self.scopes.all for m in c.members)
+            if bare and c.claim is None and not c.recursion and not s.free:
+                raise self.fail(
+                    f"a sum over {s.letter} without a range that anything fixes: {s.letter} stands on no quantity; limits "
+                    f"such as {s.letter}=1 to N, or the declaration '%| {s.letter} = 1..N', would fit",
+                    s.place,
+                )
 
     # ------------------------------------------------------------ layers and times
 

@@ -52,7 +52,7 @@ class Conditions(Functions):
     def big(self, node: BigOperator, env: Env) -> Array:
         if node.name in ("argmax", "argmin"):
             raise self.fail(f"{node.name} is no number that could be differentiated", node.place)
-        inner, bound = self.scopes.limits(node.sub, node.sup, env, node.name, node.place)
+        inner, bound = self.scopes.limits(node.sub, node.sup, env, node.name, node.place, node.body)
         self.taken |= {s.letter for s in bound}
         body = self.value(node.body, inner)
         if body.open and node.name != "sum":

@@ -127,7 +127,7 @@ class Line:
         name, sign, rest = text.partition("=")
         if not sign:
             raise self.fail(f"expected {READERS['size'][1]}")
-        name = name.strip()
+        name = re.sub(r"\\(?:mathrm|text)(?=\s*\{)|[{}\s]", "", name) if "_" in name else name.strip()
         (letter,) = (name,) if WIDTH.fullmatch(name) else self.letters(name)
         top, bottom, plus = self.quotient(rest)
         if letter in self.out.rules or letter in self.out.numbers:
@@ -241,7 +241,7 @@ class Line:
         self.out.source = text
 
 
-WIDTH = re.compile(r"[A-Za-z]_(?:\d+|[A-Za-z])")
+WIDTH = re.compile(r"[A-Za-z]_(?:\d+|[A-Za-z]+)")
 RANGE = re.compile(r"\s*([^=]*?)\s*=\s*(.*?)\s*\.\.\s*(.*?)\s*\Z")
 LETTER = re.compile(r"(\\?[A-Za-z]+'*|[A-Za-z]'*)")
 QUOTIENT = re.compile(r"\(?((?:[^()/]|\([^()]*\))*?)\)?\s*/\s*([^+\-/()]+?)\s*([+-]\s*\d+)?")
@@ -288,7 +288,7 @@ class Expression:
     tokens: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.tokens = re.findall(r"\\[A-Za-z]+|n_\{[^{}]*\}|n_[A-Za-z0-9]|\d+|[A-Za-z]'*|\S", self.text)
+        self.tokens = re.findall(r"\\[A-Za-z]+|[A-Za-z]_\{(?:\\(?:mathrm|text)\s*)?\{?[^{}]*\}?\}|[A-Za-z]_[A-Za-z]+|n_[0-9]|\d+|[A-Za-z]'*|\S", self.text)
 
     def whole(self) -> Affine:
         if not self.tokens:
@@ -328,6 +328,9 @@ class Expression:
             return affine(int(t))
         if re.fullmatch(r"\\?[A-Za-z]+'*", t):
             return affine(t.lstrip("\\"))
+        plain = re.sub(r"\\(?:mathrm|text)|[{}\s]", "", t)
+        if re.fullmatch(r"[A-Za-z]_[A-Za-z]+", plain):
+            return affine(plain)
         raise self.line.fail(f"{t!r} in {self.text.strip()!r} is not understood")
 
     def take(self, sign: str) -> bool:

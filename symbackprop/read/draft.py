@@ -161,6 +161,8 @@ class Drafter(Conditions):
                 v = self.applied(f, follows, env)
                 n += 1
             else:
+                if follows is not None:
+                    self.as_factor(f, follows, env)
                 v = self.value(f, env)
             if product is None:
                 product = v
@@ -193,7 +195,9 @@ class Drafter(Conditions):
         return self.divided(over, under, node.under.place)
 
     def as_letters(self, node: Quotient) -> bool:
-        return all(isinstance(d, Differential) and d.mark == "d" for d in (node.over, node.under))
+        """Whether the d above and below is a quantity of the file."""
+        known = "d" in self.equated | self.declared.kinds.keys() | self.sizes
+        return known and all(isinstance(d, Differential) and d.mark == "d" for d in (node.over, node.under))
 
     def raised(self, node: Scripted, env: Env) -> Array:
         """Brackets, or a function's value, with something above or below."""

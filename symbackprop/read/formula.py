@@ -12,7 +12,7 @@ from dataclasses import replace
 from symbackprop.read.lexer import Token, quoted
 from symbackprop.read.neighbours import quotient
 from symbackprop.read.reader import Context
-from symbackprop.read.rows import STARTS, role
+from symbackprop.read.rows import NAME, STARTS, role
 from symbackprop.read.syntax import (
     Accented,
     Application,
@@ -74,11 +74,20 @@ class Parser(Tables):
                 return Number(self.take().text, self.place(t))
             if r in ATOMS and (r != "stack" or self.stacked() != "relation"):
                 return ATOMS[r](self, self.take())
+            if r == "text" and self.names_a_unit():
+                return self.symbol()
             if r == "text" and self.context.nested:
                 return Text(self.take().text, self.place(t))
             if self.at_angle():
                 return self.angle(self.take())
             raise self.missing()
+
+    def names_a_unit(self) -> bool:
+        r"""Whether words stand alone in a script: the in of W^{\text{in}} is a name there, and no connective."""
+        before = "".join(t.text for t in self.tokens[max(0, self.index - 3) : self.index])
+        after = self.tokens[self.index + 1].text if self.index + 1 < len(self.tokens) else ""
+        alone = before.endswith(("^{", "_{", "^{(", "_{(")) and after in ("}", ")")
+        return alone and NAME.match(self.next.text) is not None
 
     def symbol(self) -> Node:
         t = self.take()

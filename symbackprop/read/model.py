@@ -8,13 +8,14 @@ formulas (`draft`); which indices share an axis, and which axes count layers (`a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from symbackprop.errors import ModelError, ModelReadError, ReadError
 from symbackprop.indices import Affine, Axis, Guard, affine
 from symbackprop.network import Equation, Fact, System
 from symbackprop.notation import Notation
+from symbackprop.read.applications import is_quantity
 from symbackprop.read.arrays import Array, renamed
 from symbackprop.read.axes import Axes, Drafted
 from symbackprop.read.declare import Declarations, Range, read_declarations
@@ -25,7 +26,7 @@ from symbackprop.read.lexer import Source
 from symbackprop.read.names import latex_letter, letter_of, spelled
 from symbackprop.read.notate import model_notation
 from symbackprop.read.provenance import Entry, entries
-from symbackprop.read.scan import Letters, Sighting, affine_letters, bound_letters, primed, sightings, size_letters
+from symbackprop.read.scan import Letters, Sighting, affine_letters, bound_letters, index_letters_of, primed, sightings, size_letters
 from symbackprop.read.scopes import Env, Scope, Scopes
 from symbackprop.read.settle import Settler
 from symbackprop.read.syntax import (
@@ -320,8 +321,11 @@ class File(Statement):
             raise self.source.error(
                 "no equation in this file; expected such as z_j = \\sum_k w_{jk} x_k", Place(1, 1, 0, 0)
             )
+        applied: set[str] = set()
         for row in document.rows:
-            self.row(row)
+            applied |= {a for r in row.relations for a in applied_names(r.right)}
+        for row in document.rows:
+            self.row(self.without_arguments(row, applied))
         self.declare_spoken_ranges()
 
     # ------------------------------------------------------------ rows
@@ -356,6 +360,35 @@ class File(Statement):
                 f"{text!r} on the left of an equation; expected one quantity with its indices", row.left.place
             )
         self.equations.append(Equated(row.left, tuple(r.right for r in row.relations), row.conditions, row.place))
+
+    def without_arguments(self, row: Row, applied: set[str]) -> Row:
+        r"""The row J = ... for J(\theta) = ..., whose brackets say on which symbols J depends.
+
+        It is a function where the file applies the symbol to brackets elsewhere.
+        """
+        left = row.left
+        if isinstance(left, Product) and len(left.factors) == 2 and left.juxtaposed:
+            name, brackets = left.factors
+        else:
+            return row
+        if not is_quantity(name) or not isinstance(brackets, Group) or brackets.kind not in ("round", "square"):
+            return row
+        base = name if isinstance(name, Symbol) else name.base  # type: ignore[union-attr]
+        if spelled(base) in applied:  # type: ignore[arg-type]
+            return row
+        inside = brackets.body.items if isinstance(brackets.body, Listing) else (brackets.body,)
+        if not all(map(is_quantity, inside)):
+            return row
+        letters = {x for r in row.relations for x in (*size_letters(r.right, frozenset()), *index_letters_of(r.right))}
+        for i in inside:
+            letter = letter_of(i)
+            if letter is not None and letter in letters:
+                raise self.fail(
+                    f"{letter} in the brackets of {spelled(base)} is an index here, or a size; "  # type: ignore[arg-type]
+                    f"an index stands below, as in {spelled(base)}_{letter}",  # type: ignore[arg-type]
+                    i.place,
+                )
+        return replace(row, left=name)
 
     def definition(self, left: Node) -> tuple[Symbol, Node] | None:
         r"""The name and the argument of \sigma(u) = ...; None for an equation."""
@@ -606,9 +639,24 @@ class File(Statement):
         return out
 
 
+def applied_names(node: Node) -> Iterator[str]:
+    """The symbols without a subscript that stand directly before brackets somewhere in a formula."""
+    if isinstance(node, Product):
+        for f, after, op in zip(node.factors, node.factors[1:], node.operators, strict=False):
+            base = f.base if isinstance(f, Scripted) and f.sub is None else f
+            if isinstance(base, Symbol) and isinstance(after, Group) and not op:
+                yield spelled(base)
+    if isinstance(node, Application):
+        base = node.function.base if isinstance(node.function, Scripted) else node.function
+        if isinstance(base, Symbol):
+            yield spelled(base)
+    for child in children(node):
+        yield from applied_names(child)
+
+
 def all_bound(node: Node) -> list[str]:
     """Every letter that a sum in a formula binds."""
-    out = list(bound_letters(node.sub)) if isinstance(node, BigOperator) else []
+    out = list(bound_letters(node.sub, node.body)) if isinstance(node, BigOperator) else []
     for c in children(node):
         out += all_bound(c)
     return out

@@ -19,6 +19,7 @@ class Entry:
         axes: For each index its letter, what it counts and over which range.
         line: Where it first stands.
         why: Whether its role was declared or inferred, and from what.
+        unit: What is counted: lines of a file, or equations.
     """
 
     name: str
@@ -27,6 +28,11 @@ class Entry:
     axes: tuple[str, ...]
     line: int
     why: str
+    unit: str = "line"
+
+    @property
+    def place(self) -> str:
+        return f"{self.unit} {self.line}"
 
 
 def entries(declared: Declarations, d: Drafter, axes: Axes, settler: Settler, system: System) -> tuple[Entry, ...]:

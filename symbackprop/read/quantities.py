@@ -133,6 +133,8 @@ class Quantities(ABC):
         assert isinstance(base, Symbol)
         if base.font == "operator":
             raise self.fail(f"the function {base.name} stands without an argument", node.place)
+        if base.name == "1" and base.font in ("bold", "blackboard"):
+            return self.ones(node, env)
         s = self.sighting(node, env)
         if (
             s.key == "e"
@@ -157,6 +159,18 @@ class Quantities(ABC):
         if reading.transposed:
             v = transposed(v, self.scopes, node.place)
         return self.with_powers(v, reading.powers, env, node.place)
+
+    def ones(self, node: Symbol | Scripted, env: Env) -> Array:
+        r"""The vector of ones, \mathbf{1}; its length is that of what it stands with."""
+        if isinstance(node, Scripted) and (node.sub is not None or node.primes):
+            raise self.fail(
+                "a vector of ones with something below is not read; leave that out, its length is that of what it is "
+                "added to or multiplied by",
+                node.place,
+            )
+        scope = self.scopes.new(self.free_letter("j", env), node.place)
+        v = Array(ONE, (scope.id,))
+        return self.with_powers(v, node.sup.pieces, env, node.place) if isinstance(node, Scripted) and node.sup else v
 
     def e_exponent(self, sup: Script, env: Env) -> Array:
         if len(sup.items) != 1:

@@ -14,8 +14,8 @@ from symbackprop.indices import Affine, affine
 from symbackprop.network import System
 from symbackprop.notation import Notation
 from symbackprop.read.expression import reader
-from symbackprop.read.known import Lexicon
-from symbackprop.symbols import Expr, Partial, Ref, Vec
+from symbackprop.read.known import Lexicon, default_latex
+from symbackprop.symbols import Expr, Partial, Ref, Vec, substitute
 
 MAX_LENGTH = 64 * 1024
 COMMANDS = re.compile(r"\s*(frac|dfrac|tfrac|partial|nabla)\b")
@@ -39,9 +39,40 @@ def general_goal(text: str, system: System, notation: Notation) -> Partial:
         raise ReadError(
             "a command without its backslash; put the goal in single quotes so that the shell leaves it alone", text, 1
         )
-    goal = short_goal(text, system, notation) or latex_goal(text, system, notation)
+    asked = any_cost(text, system)
+    goal = short_goal(asked, system, notation) or latex_goal(asked, system, notation)
+    goal = in_own_letters(goal, text, notation)
     check(goal, text, system, notation)
     return goal
+
+
+COST = re.compile(r"(?P<before>^\s*d\s*|\\partial\s*)(?P<letter>[CJEL])(?=\s*(?:/|\}))")
+
+
+def any_cost(text: str, system: System) -> str:
+    """The goal with the letter of the cost for another usual one, where the cost is any that the outputs go into."""
+    if not system.upstream or len(system.cost) != 1:
+        return text
+    found = COST.search(text)
+    if found is None or found["letter"] in system.families:
+        return text
+    return text[: found.start("letter")] + system.cost + text[found.end("letter") :]
+
+
+def in_own_letters(goal: Partial, text: str, notation: Notation) -> Partial:
+    """The goal with the model's letters for those in its scripts, where a notation writes k where the model says j."""
+    latex = {default_latex(n): n for n in notation.names}
+    back = {latex[x]: affine(n) for n, x in notation.names.items() if x in latex and latex[x] != n}
+    scripts = re.split(r"[_^]", text, maxsplit=1)[1:]
+    back = {n: a for n, a in back.items() if scripts and n in scripts[0]}
+    if not back:
+        return goal
+    out = substitute(goal, back)
+    assert isinstance(out, Partial)
+    bottom = out.bottom
+    while isinstance(bottom, Vec):
+        bottom = bottom.body
+    return out if isinstance(bottom, Ref) else goal
 
 
 # ---------------------------------------------------------------- short forms
@@ -69,18 +100,26 @@ class Short:
     notation: Notation
 
     def quantity(self) -> Ref | Vec | None:
-        if self.text in self.system.families:
+        names = self.system.families.keys() - self.other_letters()
+        if self.text in names:
             f = self.system.family(self.text)
             if f.kind == "cost" and not f.axes:
                 raise GoalError(f"{self.text} is the cost itself; name what it is differentiated by")
             return f.pattern
-        for name in sorted(self.system.families, key=len, reverse=True):
+        for name in sorted(names, key=lambda n: (-len(n), n)):
             rest = self.text.removeprefix(name)
             if rest != self.text and re.fullmatch(rf"(?:{SCRIPT.pattern})+", rest):
                 found = self.indexed(name, rest)
                 if found is not None:
                     return found
         return None
+
+    def other_letters(self) -> set[str]:
+        """Names of families that are the letters of other ones in this notation: a reader means those."""
+        lexicon = Lexicon(self.system, self.notation)
+        return {
+            n for n, looks in lexicon.looks.items() if n in self.system.families and all(x.name != n for x in looks)
+        }
 
     def indexed(self, name: str, scripts: str) -> Ref | None:
         f = self.system.family(name)

@@ -7,6 +7,7 @@ Nothing is decided from one place alone: `W^{(i)}` is a matrix with a name where
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from symbackprop.read.declare import Declarations
@@ -84,7 +85,7 @@ class Reading:
 def sightings(node: Node, bound: frozenset[str], left: bool = False, applied: bool = False) -> Iterator[Sighting]:
     """Every symbol of a formula that is no index letter."""
     match node:
-        case Symbol(font="operator"):
+        case Symbol(font="operator") | Symbol(name="1") | Scripted(base=Symbol(name="1")):
             pass
         case Symbol():
             yield Sighting(spelled(node), node.font == "bold", None, None, bound, applied, left, node.place)
@@ -111,7 +112,7 @@ def sightings(node: Node, bound: frozenset[str], left: bool = False, applied: bo
                 follows = follows and factors[n + 1].kind in ("round", "square")  # type: ignore[union-attr]
                 yield from sightings(f, bound, applied=follows)
         case BigOperator(sub=sub, body=body):
-            inner = bound | frozenset(bound_letters(sub))
+            inner = bound | frozenset(bound_letters(sub, body, bound))
             for item in sub.items if sub else ():
                 yield from datum_sightings(item, bound)
             yield from sightings(body, inner)
@@ -138,15 +139,39 @@ def datum_sightings(node: Node, bound: frozenset[str]) -> Iterator[Sighting]:
             yield from datum_sightings(child, bound)
 
 
-def bound_letters(sub: Script | None) -> tuple[str, ...]:
-    """The letters that the limits of a sum introduce, in order."""
+def bound_letters(
+    sub: Script | None, body: Node | None = None, outer: frozenset[str] = frozenset()
+) -> tuple[str, ...]:
+    """The letters that the limits of a sum introduce, in order; `outer` are bound around it."""
     out: list[str] = []
     for item in sub.items if sub else ():
         for part in pieces(item) if not isinstance(item, Chain) else (item,):
             letter = letter_of(part) if not isinstance(part, Chain) else chain_letter(part, out)
             if letter is not None and letter not in out:
                 out.append(letter)
+            if isinstance(part, Chain) and letter is not None:
+                second = second_letter(part, body, {*out, *outer})
+                out += [] if second is None else [second]
     return tuple(out)
+
+
+def second_letter(chain: Chain, body: Node | None, known: AbstractSet[str]) -> str | None:
+    """The other letter that a pair of indices introduces: the j of i < j or of 1 <= i < j <= N, an index in the sum."""
+    sides = [chain.first, *(r.right for r in chain.relations)]
+    if len(sides) not in (2, 4) or body is None or chain.relations[0].sign == "=":
+        return None
+    node = sides[1] if len(sides) == 2 else sides[2]
+    letter = letter_of(node) if node is not None else None
+    return letter if letter is not None and letter not in known and letter in index_letters_of(body) else None
+
+
+def index_letters_of(node: Node) -> Iterator[str]:
+    """Every letter that stands below a symbol in a formula, alone or in an index expression."""
+    if isinstance(node, Scripted) and node.sub is not None:
+        for p in node.sub.pieces:
+            yield from affine_letters(p)
+    for child in children(node):
+        yield from index_letters_of(child)
 
 
 def chain_letter(chain: Chain, known: Sequence[str] = ()) -> str | None:
@@ -259,6 +284,8 @@ class Letters:
         for key in keys:
             mine = [s for s in self.all if s.key == key]
             if key not in self.declared.kinds and all((s.applied or s.left) and s.sub is None for s in mine):
+                if key in self.declared.shapes or any(s.bold and key[:1].isupper() for s in mine):
+                    continue  # A matrix before brackets is a factor.
                 if any(s.applied for s in mine) and not any(s.left and not s.applied for s in mine):
                     self.functions.add(key)
 
@@ -387,7 +414,7 @@ def is_unit(node: Node, letters: frozenset[str]) -> bool:
 def size_letters(node: Node, bound: frozenset[str]) -> Iterator[str]:
     """The letters that end sums: K of a sum from 1 to K, and n for n_{l-1}."""
     if isinstance(node, BigOperator):
-        own = frozenset(bound_letters(node.sub))
+        own = frozenset(bound_letters(node.sub, node.body, bound))
         ends: list[Node] = list(node.sup.items) if node.sup else []
         for item in node.sub.items if node.sub else ():
             if isinstance(item, Chain):

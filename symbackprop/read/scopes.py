@@ -13,7 +13,7 @@ from symbackprop.errors import ReadError
 from symbackprop.indices import Affine, Constraint, Guard, affine, at_least, equals
 from symbackprop.read.lexer import Source
 from symbackprop.read.names import letter_of
-from symbackprop.read.scan import chain_letter
+from symbackprop.read.scan import chain_letter, second_letter
 from symbackprop.read.syntax import (
     Chain,
     Group,
@@ -26,6 +26,7 @@ from symbackprop.read.syntax import (
     Scripted,
     Sum,
     Symbol,
+    Text,
     pieces,
     show,
 )
@@ -142,8 +143,14 @@ class Scopes:
     def named_size(self, stem: str | None, sub: Node, env: Env, known: bool = False) -> str | None:
         """A size with a letter below that is no layer: the n_b of an axis that b counts."""
         letter = letter_of(sub)
-        if stem is None or letter is None:
+        if stem is None:
             return None
+        if letter is None:
+            word = self.word(sub, env)
+            if word is None:
+                return None
+            self.constants.add(f"{stem}_{word}")
+            return f"{stem}_{word}"
         name = f"{stem}_{letter}"
         if name in self.constants:
             return name
@@ -153,6 +160,19 @@ class Scopes:
             return None
         self.constants.add(name)
         return name
+
+    def word(self, sub: Node, env: Env) -> str | None:
+        r"""The word below a size, be it upright or letters that are not all indices: the in of C_{in}, C_{\mathrm{in}}."""
+        if isinstance(sub, Symbol) and sub.name.isalpha() and len(sub.name) > 1:
+            return sub.name
+        if isinstance(sub, Text) and sub.text.strip().isalpha():
+            return sub.text.strip()
+        letters = [letter_of(p) for p in pieces(sub)]
+        if len(letters) < 2 or not all(x is not None and len(x) == 1 and x.isalpha() for x in letters):
+            return None
+        word = "".join(x for x in letters if x is not None)
+        bound = all(x in env or x in self.constants or x in self.clocks for x in word)
+        return word if not bound or any(c.endswith(f"_{word}") for c in self.constants) else None
 
     def name(self, letter: str, node: Node, env: Env) -> Affine:
         if letter in env:
@@ -170,7 +190,7 @@ class Scopes:
     # ------------------------------------------------------------ limits and conditions
 
     def limits(
-        self, sub: Script | None, sup: Script | None, env: Env, sign: str, place: Place
+        self, sub: Script | None, sup: Script | None, env: Env, sign: str, place: Place, body: Node | None = None
     ) -> tuple[Env, list[Scope]]:
         """The letters that a sum sign binds, with what its limits say."""
         if sub is None:
@@ -178,7 +198,7 @@ class Scopes:
         inner, out = dict(env), list[Scope]()
         for item in sub.items:
             if isinstance(item, Chain):
-                self.bind(item, inner, out, sign)
+                self.bind(item, inner, out, sign, body)
                 continue
             for part in pieces(item):
                 letter = letter_of(part)
@@ -187,9 +207,15 @@ class Scopes:
                     raise self.fail(f"{text!r} is no index letter", part.place)
                 self.introduce(letter, part.place, inner, out)
         if sup is not None:
-            if len(out) != 1 or len(sup.items) != 1 or out[0].low is None:
+            if not out or out[-1].low is None or len(sup.items) not in (1, len(out)):
                 raise self.fail(f"an upper limit needs a lower one, as in \\{sign}_{{j=1}}^{{n}}", sup.place)
-            out[0].high = self.affine(sup.items[0], env, "an upper limit")
+            below = out[-1].low
+            for n, s in enumerate(out):
+                # i, j = 1 below and N above is the range of both.
+                if s.high is not None or s.guard or s.unequal:
+                    raise self.fail(f"the range of {s.letter} is given below and above", sup.place)
+                s.low = below if s.low is None else s.low
+                s.high = self.affine(sup.items[n if len(sup.items) > 1 else 0], env, "an upper limit")
         if not out:
             raise self.fail(f"this {sign} introduces no index", sub.place)
         for s in out:
@@ -207,7 +233,7 @@ class Scopes:
         out.append(s)
         return s
 
-    def bind(self, chain: Chain, env: Env, out: list[Scope], sign: str) -> None:
+    def bind(self, chain: Chain, env: Env, out: list[Scope], sign: str, body: Node | None) -> None:
         letter = chain_letter(chain, [s.letter for s in out])
         if letter is None:
             if not out:
@@ -220,7 +246,11 @@ class Scopes:
         signs = [r.sign for r in chain.relations]
         place = chain.place
         outer = dict(env)
+        second = second_letter(chain, body, {letter, *env, *self.constants})
         s = self.introduce(letter, place, env, out)
+        if second is not None:
+            self.pair(chain, s, self.introduce(second, place, env, out), outer)
+            return
         if len(sides) == 2 and signs == ["="]:
             assert sides[1] is not None
             s.low = self.affine(sides[1], outer, "a lower limit")
@@ -243,6 +273,32 @@ class Scopes:
             raise self.fail(
                 f"this range of {letter} is not understood; expected such as {letter}=1 or 0 \\le {letter} < n", place
             )
+
+    def pair(self, chain: Chain, a: Scope, b: Scope, outer: Env) -> None:
+        """Two indices and a condition between them: i < j, i != j, 1 <= i < j <= N."""
+        sides = [chain.first, *(r.right for r in chain.relations)]
+        between = chain.relations[0 if len(sides) == 2 else 1]
+        if len(sides) == 4:
+            low, high = chain.relations[0].sign, chain.relations[2].sign
+            if not {low, high} <= {"<", "<="} or sides[0] is None or sides[3] is None:
+                raise self.fail("this range is not understood; expected such as 1 \\le i < j \\le N", chain.place)
+            for s in (a, b):
+                s.low = self.affine(sides[0], outer, "a lower limit") + (low == "<")
+                s.high = self.affine(sides[3], outer, "an upper limit") - (high == "<")
+        first, second = affine(a.id), affine(b.id)
+        match between.sign:
+            case "<":
+                b.guard.append(at_least(second - 1, first))
+            case "<=":
+                b.guard.append(at_least(second, first))
+            case ">":
+                b.guard.append(at_least(first - 1, second))
+            case ">=":
+                b.guard.append(at_least(first, second))
+            case "!=" if sides[-2] is not None:
+                b.unequal.append(sides[-2] if len(sides) == 2 else sides[1])  # type: ignore[arg-type]
+            case sign:
+                raise self.fail(f"{sign!r} between two indices is not understood; expected <, \\le or \\ne", between.place)
 
     def chain(self, chain: Chain, env: Env) -> Guard:
         """A condition on indices: 1 <= l < L, j <= i, t = 1."""

@@ -12,18 +12,20 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from symbackprop.derivation import Detail, Record, Section, Step
-from symbackprop.indices import Guard, equals
+from symbackprop.indices import Guard, equals, implies
 from symbackprop.network import Equation, SizeRule, System
 from symbackprop.notation import Notation
+from symbackprop.read.paper import beginning, beginnings
 from symbackprop.render.printer import gathered
 from symbackprop.rules import RULES
-from symbackprop.rules.graph import match_partial
+from symbackprop.rules.graph import held, match_partial
 from symbackprop.rules.sums import points
 from symbackprop.symbols import (
     Assign,
     Call,
     Compare,
     Expr,
+    Guarded,
     Param,
     Partial,
     Ref,
@@ -31,6 +33,7 @@ from symbackprop.symbols import (
     Vec,
     WrittenOut,
     families,
+    names,
     walk,
 )
 from symbackprop.verdict import Check
@@ -160,9 +163,11 @@ class Writer:
 def build(record: Record, notation: Notation, detail: Detail, check: Check | None = None) -> Document:
     """The document of one derivation."""
     w = Writer(detail)
-    definitions(w, record)
+    definitions(w, record, notation)
+    wanted = leant_on(record) if detail == Detail.BRIEF else frozenset()
     for n, section in enumerate(record.sections):
-        write_section(w, record, section, n)
+        write_section(w, record, section, n, wanted)
+    at_the_beginning(w, record)
     induction(w, record)
     if detail == Detail.FULL:
         sums_appendix(w, record.system, used_equations(record))
@@ -178,7 +183,7 @@ def build_backward(
     from symbackprop.derive import backward_equations
 
     w = Writer(detail)
-    definitions(w, record)
+    definitions(w, record, notation)
     equations = [Row(a, b, (), w.number(a), case) for a, b, case in backward_equations(record)]
     w.blocks.append(Heading(("The backward pass",)))
     w.blocks.append(Rows(tuple(equations)))
@@ -186,8 +191,9 @@ def build_backward(
         for n, section in enumerate(record.sections):
             write_section(w, record, section, n)
         induction(w, record)
-    w.blocks.append(Heading(("As a loop",)))
-    w.blocks.append(Algorithm(loop_latex, loop) if loop_latex else Code(loop))
+    if loop:
+        w.blocks.append(Heading(("As a loop",)))
+        w.blocks.append(Algorithm(loop_latex, loop) if loop_latex else Code(loop))
     if check is not None:
         w.blocks.append(Closing(check.line(), bool(check)))
     return Document(("The backward pass",), tuple(w.blocks), record.system, notation)
@@ -225,21 +231,42 @@ def used_equations(record: Record) -> list[Equation]:
     return [e for e in wanted if mean is None or e.lhs.family != mean[0] or mean[1] in seen]
 
 
-def definitions(w: Writer, record: Record) -> None:
+def definitions(w: Writer, record: Record, notation: Notation) -> None:
     rows = []
+    padded: set[str] = set()
     for e in used_equations(record):
         number = w.number(e.lhs)
         w.equations.append((e, number))
-        rows.append(Row(e.lhs, e.rhs, meaning(record.system, e), number, where(record.system, e)))
+        written = unpadded(e.rhs, record.system, notation)
+        padded |= families(e.rhs) & notation.zero if written != e.rhs else set()
+        rows.append(Row(e.lhs, written, meaning(record.system, e), number, where(record.system, e)))
     if rows:
         w.heading("The network" if record.system.mean else "The model")
         w.blocks.append(Rows(tuple(rows)))
+    for name in sorted(padded):
+        w.blocks.append(Prose(is_padded(record.system, name)))
     if record.system.upstream:
         w.blocks.append(Prose(from_outside(record.system)))
     if any(s.rule == "declared fact" for s in record.steps):
         for f in record.system.facts:
             w.blocks.append(Prose(("Declared of the data: ", Compare("==", f.lhs, f.rhs), ".")))
     own_functions(w, record)
+
+
+def unpadded(e: Expr, system: System, notation: Notation) -> Expr:
+    """A formula without what the padding of a family says already: that the places it is taken at are on its axes."""
+    parts = tuple(unpadded(p, system, notation) for p in e.parts)
+    e = e.rebuild(parts) if parts != e.parts else e
+    if not isinstance(e, Sum | Guarded) or not e.guard:
+        return e
+    padded = [p for _, p in walk(e.body) if isinstance(p, Ref) and p.family in notation.zero]
+    said = {c for p in padded for a, i in zip(system.axes(p), p.indices, strict=True) for c in a.holds(i)}
+    rest = tuple(c for c in e.guard if c not in said)
+    return e.body if isinstance(e, Guarded) and not rest else replace(e, guard=rest)
+
+
+def is_padded(system: System, family: str) -> Pieces:
+    return (system.family(family).pattern, " is 0 where an index is outside its range.")
 
 
 def from_outside(system: System) -> Pieces:
@@ -334,7 +361,8 @@ def reason(w: Writer, record: Record, section: Section, step: Step, hidden: list
     if not names and not uses:
         # A line has a reason, if only the one that it would pass over elsewhere.
         names = [s.rule for s in (*hidden, step) if not RULES[s.rule].trivial and s.rule != "substitute"][:1]
-    numbers = sorted({n for u in uses if (n := cited(w, record.system, u)) is not None})
+    found = [cited(w, record.system, u) for u in uses]
+    numbers = sorted({n for n in found if n is not None})
     pieces: list[Piece] = []
     if "definition" in names or "differentiate the definition" in names:
         top = section.subject.top if isinstance(section.subject, Partial) else None
@@ -349,12 +377,18 @@ def reason(w: Writer, record: Record, section: Section, step: Step, hidden: list
         pieces.append(("; " if pieces else "") + ", ".join(names))
     if numbers or any(s.rule == "substitute" for s in (*hidden, step)):
         listed = "substitute " + ", ".join(f"({n})" for n in numbers) if numbers else "each factor differentiated"
+        if numbers and None in found:
+            listed += ", the other factors differentiated"
         pieces.insert(0, listed.strip() + ("; " if pieces else ""))
     return tuple(pieces)
 
 
 def cited(w: Writer, system: System, u: Expr) -> int | None:
     """The row whose result was substituted for `u`; its letters may have been others."""
+    if u in w.numbers:
+        return w.numbers[u]
+    if isinstance(u, Partial) and u.direct and isinstance(u.bottom, Ref) and held(system, u.top, u.bottom):
+        return None  # by its own equation alone, which is not the total effect
     plain = _plain(u)
     if plain in w.numbers:
         return w.numbers[plain]
@@ -384,8 +418,93 @@ def _definition_number(w: Writer, record: Record, top: Ref, assume: Guard) -> in
     return None
 
 
-def write_section(w: Writer, record: Record, section: Section, position: int) -> None:
-    if w.detail == Detail.BRIEF and section.level > Detail.BRIEF and not _closes(record, position):
+def leant_on(record: Record) -> frozenset[int]:
+    """The sections that a brief rendering needs besides: of each gradient that a result names, its own result."""
+    last: dict[tuple[Expr, Guard], int] = {}
+    for n, s in enumerate(record.sections):
+        if s.kind in ("goal", "upstream", "result") and isinstance(s.subject, Partial) and s.steps:
+            last[s.subject, s.case] = n
+    waiting = [n for n in last.values() if record.sections[n].level == Detail.BRIEF or _closes(record, n)]
+    out: set[int] = set()
+    while waiting:
+        for _, p in walk(record.sections[waiting.pop()].result):
+            if isinstance(p, Partial) and not p.direct:
+                new = {n for (subject, _), n in last.items() if may_be(subject, p, record.system)} - out
+                waiting += sorted(new)
+                out |= new
+    return frozenset(out)
+
+
+def may_be(subject: Expr, p: Partial, system: System) -> bool:
+    """Whether a gradient in a formula may be one that a section is about: no two layers that are known differ."""
+    if not isinstance(subject, Partial) or not isinstance(subject.bottom, Ref) or not isinstance(p.bottom, Ref):
+        return False
+    if (subject.top.family, subject.bottom.family) != (p.top.family, p.bottom.family) or subject.direct:
+        return False
+    axes = system.family(p.bottom.family).axes
+    layers = (
+        (i, j) for a, i, j in zip(axes, subject.bottom.indices, p.bottom.indices, strict=True) if a.kind == "recursion"
+    )
+    return not any(i != j and i.names | j.names <= system.constants for i, j in layers)
+
+
+def begins_with(record: Record) -> Partial | None:
+    """Where the goal is by the data that a recurrence begins with: the gradient that it is, at time 0, if that is derived."""
+    goal = record.goal
+    base = beginnings(record.system)
+    if not isinstance(goal, Partial) or not isinstance(goal.bottom, Ref) or goal.bottom.family not in base:
+        return None
+    first = Partial(goal.top, beginning(goal.bottom, base))
+    derived = any(s.kind == "upstream" and may_be(s.subject, first, record.system) for s in record.sections)
+    return first if derived and record.result == first else None
+
+
+def says_nothing(record: Record, section: Section) -> bool:
+    """Whether a section is about the data that a recurrence begins with, which is written as the quantity at time 0."""
+    s = section.subject
+    if begins_with(record) is None or not isinstance(s, Partial) or not isinstance(record.goal, Partial):
+        return False
+    return s.bottom == record.goal.bottom
+
+
+def at_the_beginning(w: Writer, record: Record) -> None:
+    """Which line the answer is, where the goal is by the data that a recurrence begins with."""
+    first = begins_with(record)
+    if first is None or first in w.numbers:
+        return
+    found = [n for subject, n in w.numbers.items() if may_be(subject, first, record.system)]
+    if found and isinstance(first.bottom, Ref):
+        axes = record.system.family(first.bottom.family)
+        at = tuple(
+            equals(n, i)
+            for n, i, a in zip(axes.indices, first.bottom.indices, axes.axes, strict=True)
+            if a.kind == "recursion"
+        )
+        w.blocks.append(Prose((first, f" is ({found[-1]}) at ", Range(at), ".")))
+
+
+def beyond(record: Record, section: Section) -> Guard:
+    """What is assumed of the indices of a section's gradient besides that they are in range."""
+    if not isinstance(section.subject, Partial) or not isinstance(section.subject.bottom, Ref):
+        return ()
+    own = section.subject.bottom
+    letters = names(own) - record.system.constants
+    known = (*record.system.standing, *record.system.range_of(own))
+    said = (
+        c
+        for c in dict.fromkeys(section.assume)
+        if c.expr.names & letters and c.expr.names <= names(own) | record.system.constants
+    )
+    return tuple(c for c in said if not implies(known, c))
+
+
+def write_section(
+    w: Writer, record: Record, section: Section, position: int, wanted: frozenset[int] = frozenset()
+) -> None:
+    if says_nothing(record, section):
+        return
+    brief = w.detail == Detail.BRIEF and section.level > Detail.BRIEF
+    if brief and position not in wanted and not _closes(record, position):
         return
     rows: list[Row] = []
     steps = shown(section, w.detail)
@@ -400,7 +519,9 @@ def write_section(w: Writer, record: Record, section: Section, position: int) ->
         left = section.subject if first else None
         if isinstance(section.subject, Assign):
             left = None
-        case = section.case if first and not any(c.equal for c in section.case) else ()
+        letters = names(section.subject)
+        case = section.case or (beyond(record, section) if brief else ())
+        case = tuple(c for c in case if first and (not c.equal or c.expr.names <= letters))
         rows.append(Row(left, step.after, why, w.number(), case))
         first, last = False, step.after
     if not rows:
@@ -409,9 +530,12 @@ def write_section(w: Writer, record: Record, section: Section, position: int) ->
         rows[-1] = replace(rows[-1], boxed=True)
     if rows[-1].number is not None:
         w.numbers.setdefault(section.subject, rows[-1].number)
-        if isinstance(section.subject, Partial):
-            w.numbers[Partial(section.subject.top, section.subject.bottom, True)] = rows[-1].number
-            w.numbers[Partial(section.subject.top, section.subject.bottom)] = rows[-1].number
+        subject = section.subject
+        if isinstance(subject, Partial):
+            w.numbers[subject] = rows[-1].number
+            if not isinstance(subject.bottom, Ref) or not held(record.system, subject.top, subject.bottom):
+                # The effect through its own equation is the total one.
+                w.numbers[replace(subject, direct=not subject.direct)] = rows[-1].number
     w.heading(*title(record, section))
     w.blocks.append(Rows(tuple(rows)))
 
@@ -419,6 +543,8 @@ def write_section(w: Writer, record: Record, section: Section, position: int) ->
 def answers(record: Record, section: Section) -> bool:
     """Whether a section ends in what was asked for, or in a case of it."""
     if isinstance(section.subject, Assign):
+        return True
+    if section.kind == "upstream" and section.subject == begins_with(record):
         return True
     if section.kind not in ("result", "goal") or not isinstance(record.goal, Partial):
         return False

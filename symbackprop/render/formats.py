@@ -9,6 +9,7 @@ from typing import Any
 
 from symbackprop.derivation import Record
 from symbackprop.indices import Guard
+from symbackprop.render import lines as lines_
 from symbackprop.render.document import (
     Algorithm,
     Block,
@@ -139,25 +140,51 @@ def latex_rows(rows: tuple[Row, ...], p: Printer) -> str:
     lines = []
     # One wide formula would push the column of rules off the page, so they go under their formulas.
     plain = Text(p.system, p.notation)
-    under = any(set_width(row, plain) > LINE for row in rows)
+    margin = max(lines_.set_width(row_body(row, p)[0]) for row in rows)
+    under = any(set_width(row, plain) > LINE for row in rows) or margin + beside(rows, p) > lines_.PAGE
     for row in rows:
         left, right = row_body(row, p, "")
         condition = rf" \qquad ({constraints(row.condition, p)})" if row.condition else ""
         why = inline(row.why, p, lambda m: f"${m}$", escape)
         relation = "" if isinstance(row.right, Assign) else "= "
         right = right.strip()
-        if row.boxed:
-            right = rf"\boxed{{{right}}}"
         values = numbers(row, p)
         tag = rf" \tag{{{row.number}}}" if row.number is not None else r" \notag"
         if under:
-            lines.append(f"{left} &{relation}{right}{values}{condition}{tag}")
-            if why:
-                lines.append(rf"&\quad \text{{{why}}} \notag")
+            lines += [f"{left} &{relation}{line}" for line in broken_rows(row, right, values + condition, margin, tag)]
+            room = lines_.PAGE - margin
+            lines += [rf"&\quad \text{{{part}}} \notag" for part in lines_.text_lines(why, room)]
         else:
+            right = rf"\boxed{{{right}}}" if row.boxed else right
             note = rf" && \text{{{why}}}" if why else " &&"
             lines.append(f"{left} &{relation}{right}{values}{condition}{note}{tag}")
     return "\\begin{align}\n  " + " \\\\\n  ".join(lines) + "\n\\end{align}"
+
+
+def beside(rows: tuple[Row, ...], p: Printer) -> float:
+    """The room that right sides and rules take beside each other."""
+    right = [
+        row_body(row, p)[1] + numbers(row, p) + rf"\qquad({constraints(row.condition, p)})" * bool(row.condition)
+        for row in rows
+    ]
+    why = [inline(row.why, p, lambda m: f"${m}$", escape) for row in rows]
+    rule = max(map(lines_.word_width, why))
+    return max(map(lines_.set_width, right)) + (rule + 12 if rule else 0)
+
+
+def broken_rows(row: Row, right: str, after: str, margin: float, tag: str) -> Iterator[str]:
+    """The right side of a row over as many lines as it needs; a box is around all of them."""
+    room = lines_.PAGE - 10 - margin - (10 if row.boxed else 0)
+    parts = lines_.broken(right, room, room - 10)
+    if lines_.set_width(parts[-1] + after) > room and after:
+        parts.append("")  # what stands behind it gets a line
+    if row.boxed and len(parts) > 1:
+        inner = r" \\ &\quad ".join(x for x in parts if x)
+        yield rf"\boxed{{\begin{{aligned}} &{inner} \end{{aligned}}}}{after}{tag}"
+        return
+    if row.boxed:
+        parts = [rf"\boxed{{{parts[0]}}}"]
+    yield r" \notag \\{NEXT}".replace("{NEXT}", "\n  &\\quad ").join(parts) + after + tag
 
 
 # ---------------------------------------------------------------- Markdown
@@ -290,13 +317,49 @@ def text_rows(rows: tuple[Row, ...], p: Text, plain: Callable[[str], str], colum
         why = inline(row.why, p, str, plain)
         number = f"({row.number})" if row.number is not None else ""
         note = f"{number} {why}".strip()
-        line = "  " + body
+        hang = 2 + (indent + 3 if left or indent else 2)
+        *lines, line = broken("  " + body, columns, min(hang, columns // 3))
+        yield from lines
         gap = columns - width(line) - width(note)
         if gap >= 2:
             yield line + " " * gap + note if note else line
         else:
             yield line
-            yield " " * max(4, columns - width(note)) + note
+            parts = list(wrapped(note, min(columns - 4, 72) if width(note) > columns - 4 else columns - 4))
+            start = max(4, columns - max(map(width, parts)))
+            yield from (" " * start + part for part in parts)
+
+
+def broken(line: str, columns: int, hang: int) -> Iterator[str]:
+    """A long formula over several lines, each but the first beginning with a sign, behind an indent.
+
+    It is broken at the plus and minus signs that stand in the fewest brackets, before factors where there is no such
+    sign, and before a condition.
+    """
+    while width(line) > columns:
+        best: tuple[int, int, int] | None = None
+        depth = at = 0
+        start = len(line) - len(line.lstrip()) + 1
+        for n, c in enumerate(line):
+            if at > columns:
+                break
+            if c in "([{⌊":
+                depth += 1
+            elif c in ")]}⌋":
+                depth -= 1
+            if c == " " and n > start and at > hang + 8:
+                following = line[n + 1 : n + 3]
+                kind = 0 if line.startswith("   (", n) else 1 if following in ("+ ", "− ", "- ") else 2 if following in ("· ", "* ") else 3 if following[:1] == "Σ" else None  # fmt: skip
+                if kind is not None:
+                    # Few brackets, then signs before factors, then as far to the right as it goes.
+                    rank = (-2 * depth - (kind or 1), n, at)
+                    best = rank if best is None or rank[:1] >= best[:1] else best
+            at += 0 if unicodedata.combining(c) else 1
+        if best is None:
+            break
+        yield line[: best[1]].rstrip()
+        line = " " * hang + line[best[1] :].lstrip()
+    yield line
 
 
 def wrapped(t: str, columns: int) -> Iterator[str]:

@@ -38,6 +38,7 @@ from symbackprop.render.document import (
 from symbackprop.render.formats import ROLE_COLOURS, constraints, inline
 from symbackprop.render.formats import numbers as written_numbers
 from symbackprop.render.latex import Latex, WebLatex
+from symbackprop.render.lines import broken, set_width
 from symbackprop.render.overview import symbol_table
 from symbackprop.render.text import Text
 from symbackprop.symbols import Assign, Expr, Mul, Partial, Ref, Sum, Vec, families, walk
@@ -73,6 +74,8 @@ def html(documents: Mapping[str, Document], detail: str = "lecture", *, language
         if name not in DETAILS or detail not in documents:
             raise UnknownNameError(f"no document of detail {name!r} to show{nearest(str(name), documents or DETAILS)}")
     asked = documents[detail]
+    if all(d.blocks == asked.blocks for d in documents.values()):
+        documents = {detail: asked}  # nothing to switch between
     diagram = Diagram.of(asked)
     plain = inline(asked.title, Text(asked.system, asked.notation), str, str)
     style, script = _style(), _scripts()
@@ -206,7 +209,10 @@ def _row(row: Row, p: Latex, name: str, numbers: frozenset[int], diagram: Diagra
     sign, body = "=", row.right
     if isinstance(row.right, Assign):
         left, sign, body = row.right.target, p.arrow(), row.right.value
-    right = _math(f"{sign} {replace(p, roles=False)(body)}", display=True, marked=f"{sign} {p(body)}")
+    whole, marked = f"{sign} {replace(p, roles=False)(body)}", f"{sign} {p(body)}"
+    first, *rest = _lines(marked, p(left) if left is not None else "")
+    right = _math(whole, display=True, marked=first)
+    right += "".join(_math("", display=True, marked=rf"\quad {line}") for line in rest)
     values = _math(written_numbers(row, p), display=True, classes="values") if row.values else ""
     condition = f' <span class="cond">({_math(constraints(row.condition, p))})</span>' if row.condition else ""
     anchor = f' id="{name}-{row.number}"' if row.number is not None else ""
@@ -222,6 +228,16 @@ def _row(row: Row, p: Latex, name: str, numbers: frozenset[int], diagram: Diagra
         f'<div class="why">{_pieces(row.why, p, name, numbers)}</div>'
         f"{number}</div>"
     )
+
+
+def _lines(latex: str, left: str) -> list[str]:
+    """The lines of a right side: more than one where it would have to shrink too much to fit."""
+    room = COLUMN - max(50.0, set_width(left))
+    return broken(latex, room, room - 10) if set_width(latex) > 1.15 * room else [latex]
+
+
+COLUMN = 430.0
+"""Points, in the type of the formulas, of a row with its left side and without its number."""
 
 
 def _table(t: Table, p: Latex) -> str:

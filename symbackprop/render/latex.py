@@ -34,7 +34,7 @@ class Latex(Printer):
         return rf"{sign}\frac{{{abs(value.numerator)}}}{{{value.denominator}}}"
 
     def single(self, text: str) -> bool:
-        return re.fullmatch(r"(?:\\[a-zA-Z]+|[^\\])(?:_[a-zA-Z0-9])?'*", text) is not None
+        return re.fullmatch(r"(?:\\[a-zA-Z]+|[^\\])'*", text) is not None
 
     def letter(self, latex: str) -> str:
         head, _, sub = latex.partition("_")

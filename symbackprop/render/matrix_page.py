@@ -6,10 +6,15 @@ from collections.abc import Iterable, Sequence
 
 from symbackprop.matrix import MatrixForm, Row
 from symbackprop.matrix.check import MatrixCheck
+from symbackprop.matrix.heads import bare
+from symbackprop.matrix.tree import Matrix
 from symbackprop.network import System
 from symbackprop.notation import Notation
 from symbackprop.render.document import Block, Closing, Display, Document, Heading, Pieces, Prose
 from symbackprop.render.matrix import MatrixPrinter, latex, text
+
+LONGEST = 60
+"""Symbols of a matrix form that a reader still takes in; a longer one says less than its index form."""
 
 PASSES = (("forward", "The forward pass"), ("backward", "The backward pass"))
 
@@ -40,12 +45,23 @@ def row_blocks(row: Row, page: MatrixPrinter, terminal: MatrixPrinter) -> Iterab
         yield Display(page(form) + condition, spoken)
         yield Prose((f"No matrix form: {form.reason}.".replace("..", "."),))
         return
+    size = symbols(form.right)
+    if size > LONGEST:
+        indexed = tuple(f"{p.printer(bare(form.subject))} = {p.printer(bare(form.value))}" for p in (page, terminal))
+        yield Display(indexed[0] + condition, (indexed[1] + (f"   ({there})" if there else ""),))
+        yield Prose((f"In matrix form this takes {size} symbols, more than {LONGEST}: the index form is shorter.",))
+        return
     yield Display(page.shaped(form) + condition, spoken)
     lines = ["  " + terminal.shaped(form)]
     set_ = [rf"${a}$ is {why}" for a, why in turned(page, form)]
     lines += [f"  {a} is {why}" for a, why in turned(terminal, form)]
     yield Display(rf"\text{{{'; '.join(set_)}.}}" if set_ else "", (lines[0],))
     yield from (Display("", (line,)) for line in lines[1:])
+
+
+def symbols(e: Matrix) -> int:
+    """How many arrays, numbers and operations a matrix form has."""
+    return 1 + sum(map(symbols, e.parts))
 
 
 def turned(printer: MatrixPrinter, form: MatrixForm) -> list[tuple[str, str]]:

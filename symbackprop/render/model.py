@@ -11,6 +11,7 @@ from symbackprop.indices import Axis, Constraint, Guard, affine, at_least, betwe
 from symbackprop.network import Equation, System
 from symbackprop.notation import Notation
 from symbackprop.read.lessons import one_function_each
+from symbackprop.render.document import unpadded
 from symbackprop.render.latex import Latex
 from symbackprop.render.printer import ATOM, gathered
 from symbackprop.symbols import (
@@ -18,7 +19,6 @@ from symbackprop.symbols import (
     Call,
     Expr,
     Family,
-    Guarded,
     Max,
     Param,
     Prod,
@@ -122,18 +122,6 @@ def of_any_depth(system: System) -> System:
     )
     facts = tuple(replace(f, lhs=transform(f.lhs, part)) for f in system.facts)
     return replace(system, families=kept, equations=rows, layers=top, widths=(None,), facts=facts, spec="")
-
-
-def unpadded(e: Expr, system: System, notation: Notation) -> Expr:
-    """A formula without what the padding of a family says already: that the places it is taken at are on its axes."""
-    parts = tuple(unpadded(p, system, notation) for p in e.parts)
-    e = e.rebuild(parts) if parts != e.parts else e
-    if not isinstance(e, Sum | Guarded) or not e.guard:
-        return e
-    padded = [p for _, p in walk(e.body) if isinstance(p, Ref) and p.family in notation.zero]
-    said = {c for p in padded for a, i in zip(system.axes(p), p.indices, strict=True) for c in a.holds(i)}
-    rest = tuple(c for c in e.guard if c not in said)
-    return e.body if isinstance(e, Guarded) and not rest else replace(e, guard=rest)
 
 
 class ModelWriter:

@@ -22,11 +22,12 @@ from symbackprop.render.document import (
     Row,
     Rows,
     Table,
+    is_padded,
     join,
+    unpadded,
     where,
     worded,
 )
-from symbackprop.render.model import unpadded
 from symbackprop.symbols import (
     Binder,
     Call,
@@ -77,7 +78,7 @@ def equation_rows(system: System, notation: Notation, lines: Mapping[str, Entry]
     for n, e in enumerate(system.equations):
         entry = entry_of(e.lhs.family, system, lines)
         first = next(d for d in system.equations if d.lhs.family == e.lhs.family)
-        note: list[Pieces] = [(f"line {entry.line}",)] if entry is not None and first is e else []
+        note: list[Pieces] = [(entry.place,)] if entry is not None and first is e else []
         ranges = runs(e, system, notation)
         if ranges:
             note.append(ranges)
@@ -165,10 +166,12 @@ def understood(system: System, notation: Notation, lines: Mapping[str, Entry]) -
     rows: list[tuple[Pieces, ...]] = []
     for f in system.families.values():
         entry = entry_of(f.name, system, lines)
-        said = (
-            [f"line {entry.line}", entry.why.partition(":")[0].partition(" on ")[0]] if entry is not None else ["", ""]
-        )
-        rows.append(((f.pattern,), what_it_is(system, f), axes_of(system, f, notation), *((t,) for t in said)))
+        words = what_it_is(system, f, notation)
+        said = [entry.place, entry.why.partition(":")[0].partition(" on ")[0]] if entry is not None else ["", ""]
+        if entry is not None and entry.name != f.name and f.kind == "input":
+            said = ["", "added"]
+            words = (*words, " (added: the input that layer 0 takes)")
+        rows.append(((f.pattern,), words, axes_of(system, f, notation), *((t,) for t in said)))
     functions = {p.function: p for e in system.equations for _, p in walk(e.rhs) if isinstance(p, Call)}
     for name, call in functions.items():
         if system.function(name) is None:
@@ -182,14 +185,22 @@ def understood(system: System, notation: Notation, lines: Mapping[str, Entry]) -
     return Table(tuple(header[n] for n in kept), tuple(tuple(r[n] for n in kept) for r in rows))
 
 
-def what_it_is(system: System, f: Family) -> Pieces:
+def in_words(system: System, f: Family, notation: Notation | None) -> Pieces:
+    """The meaning of a family; a sample has the notation's letter."""
+    pieces = worded(f.meaning)
+    if notation is None or system.mean is None or f.name != system.mean[1]:
+        return pieces
+    return tuple(Param(notation.sample) if p == Param("i") else p for p in pieces)
+
+
+def what_it_is(system: System, f: Family, notation: Notation | None = None) -> Pieces:
     """A family in its author's words, else its role."""
     role = {"parameter": "parameter", "input": "data", "target": "target", "cost": "cost", "derived": "computed"}[
         f.kind
     ]
     bases = [e for e in system.equations if e.rhs == f.pattern and f.kind == "input" and e.lhs.family != f.name]
     if f.meaning:
-        return (*worded(f.meaning), f" ({role})" if f.kind == "parameter" else "")
+        return (*in_words(system, f, notation), f" ({role})" if f.kind == "parameter" else "")
     if system.mean is None and bases and any(c.equal for c in bases[0].guard):
         return ("data: where ", system.family(bases[0].lhs.family).pattern, " begins")
     if f.over is not None:
@@ -208,7 +219,8 @@ def axes_of(system: System, f: Family, notation: Notation) -> Pieces:
         else:
             span = span_of(axis, system, notation) if system.size(axis) != 1 else ()
         if span:
-            parts.append((Param(letter), " = ", *span))
+            sample = system.mean is not None and f.name == system.mean[1]
+            parts.append((Param(notation.sample if sample else letter), " = ", *span))
     return join(parts) or ("a number",)
 
 
@@ -237,9 +249,11 @@ def size_table(system: System, notation: Notation) -> Table:
         elif label in layered:
             known = (widths_known(system),)
         rows.append(((symbol,), join([(Param(n),) for n in over]), known))
+    divisors = frozenset(n for rule in system.rules.values() for n in rule.bottom.names)
     for name in system.integers:
         value = system.sizes.get(name)
-        rows.append(((Param(name),), ("",), ("any whole number" if value is None else str(value),)))
+        any_ = "any whole number from 1" if name in divisors else "any whole number"
+        rows.append(((Param(name),), ("",), (any_ if value is None else str(value),)))
     return Table(("size", "indices", "known of it"), tuple(rows))
 
 
@@ -270,8 +284,7 @@ def conventions(system: System, notation: Notation) -> Prose:
 def assumptions(system: System, notation: Notation) -> list[Block]:
     """What is taken as given besides the equations: facts, padding, data whose values are positions."""
     out: list[Block] = [Prose(("Declared of the data: ", Compare("==", f.lhs, f.rhs), ".")) for f in system.facts]
-    for f in (system.families[n] for n in sorted(notation.zero) if n in system.families):
-        out.append(Prose((f.pattern, " is 0 where an index is outside its range.")))
+    out += [Prose(is_padded(system, n)) for n in sorted(notation.zero) if n in system.families]
     for f in system.families.values():
         if f.over is not None:
             out.append(
@@ -295,7 +308,7 @@ def symbol_table(system: System, only: frozenset[str] | None = None, notation: N
     used = [f for f in system.families.values() if only is None or f.name in only]
     for f in used:
         output = next((o for o, bar in system.upstream.items() if bar == f.name), None)
-        said = worded(f.meaning) or stands_for(system, f)
+        said = in_words(system, f, notation) or stands_for(system, f)
         if output is not None:
             said = ("gradient that arrives at ", system.family(output).pattern, " from outside")
         rows.append(((f.pattern,), said, shape(system, f), index_ranges(f), (KINDS[f.kind],), origin(system, f)))

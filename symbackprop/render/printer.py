@@ -267,7 +267,7 @@ class Printer(Scripts):
             below = high.removesuffix("-1")
             first += f"{self.compare('<')} {below}" if below != high else f"{self.compare('<=')} {high}"
             return [first, *conditions], "", moved or bool(rest)
-        if rest and not moved:
+        if rest and not (low or moved):
             known = any(c.split(" ")[0] == index or f" {index} " in c for c in conditions)
             return [*([] if known else [index]), *conditions], "", True
         return [f"{index}={low}" if low else index, *conditions], high, moved or bool(rest)

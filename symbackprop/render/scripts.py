@@ -17,6 +17,7 @@ from typing import Any, Self
 from symbackprop.indices import Affine, Axis, Constraint, Guard, affine, implies
 from symbackprop.network import SizeRule, System
 from symbackprop.notation import Notation, Written
+from symbackprop.read.paper import beginning, beginnings
 from symbackprop.symbols import (
     Assign,
     Binder,
@@ -110,6 +111,14 @@ def usual_axes(system: System) -> Mapping[str, Axis]:
         for n, axis in axes_in(e.rhs, system).items():
             out.setdefault(n, axis)
     return MappingProxyType({n: a for n, a in out.items() if n not in system.constants})
+
+
+@lru_cache(maxsize=64)
+def where_it_begins(system: System) -> Mapping[str, tuple[Ref, Ref]]:
+    """The data with which a recurrence begins, written as what it is: h_0 is h at time 0."""
+    return MappingProxyType(
+        {n: (data, start) for n, (data, start) in beginnings(system).items() if len(start.indices) > 1}
+    )
 
 
 @dataclass(frozen=True)
@@ -255,6 +264,9 @@ class Scripts(ABC):
         """A quantity with its indices; an index on an axis of one node is left out, as lessons do."""
         if r.family == (self.system.mean or ("", ""))[1]:
             return self.sample_cost(r)
+        begins = where_it_begins(self.system).get(r.family)
+        if begins is not None and len(begins[0].indices) == len(r.indices):
+            r = beginning(r, {r.family: begins})
         if r.family in self.system.gradients:
             cost, owner = self.system.gradients[r.family]
             return self.derivative(self.ref(Ref(cost, ())), self.ref(Ref(owner, r.indices)))

@@ -121,7 +121,8 @@ class Text(Printer):
             return f"{SIGNS[sign]}{self.small(lower, SUBSCRIPT, '_')}{self.small(over, SUPERSCRIPT, '^')} {body}"
         if not needed:
             return f"{SIGNS[sign]}{self.small(index, SUBSCRIPT, '_')} {body}"
-        return f"{SIGNS[sign]}_{{{lower}{'..' + over if over else ''}}} {body}"
+        lower = ", ".join((under[0] + (f"..{over}" if over else ""), *under[1:]))
+        return f"{SIGNS[sign]}_{{{lower}}} {body}"
 
     def largest_at(self, at: str, index: str, under: Sequence[str], body: str) -> str:
         return self.indicator(f"{at} = argmax{self.small(index, SUBSCRIPT, '_')} {body}")

@@ -234,6 +234,22 @@ def power_rule(e: Expr, context: Context) -> Expr | None:
 
 
 @rule(
+    "exponential rule",
+    statement=r"(f^g)' = f^g \left(g' \ln f + g\,\frac{f'}{f}\right)",
+    source=CALCULUS,
+)
+def exponential_rule(e: Expr, context: Context) -> Expr | None:
+    """For an exponent that depends on u; holds where f > 0, as real powers do."""
+    if not isinstance(e, D) or not isinstance(e.body, Pow) or not depends(e.body.exponent, e, context):
+        return None
+    f, g = e.body.base, e.body.exponent
+    inner: Expr = Mul((D(g, e.variable, e.total), Call("log", (f,))))
+    if depends(f, e, context):
+        inner = Add((inner, Mul((g, Div(D(f, e.variable, e.total), f)))))
+    return Mul((e.body, inner))
+
+
+@rule(
     "derivative of a composed function",
     passing="derivative of the function",
     statement=r"(f(g))' = f'(g)\,g'",
@@ -325,6 +341,7 @@ DERIVATIVE_RULES = (
     "product rule",
     "quotient rule",
     "power rule",
+    "exponential rule",
     "case by case",
     "derivative of a composed function",
 )
