@@ -160,6 +160,8 @@ class Network:
 
         from symbackprop.read.model import read_model
 
+        if not isinstance(text, str | bytes):
+            raise ModelError(f"the text of a model file is expected, str or bytes, found {type(text).__name__}")
         model = read_model(text, sizes=sizes)
         notation = replace(model.notation, name=name or model.notation.title or "model")
         return cls(model.system, notation, notation.name, model)

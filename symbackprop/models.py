@@ -66,7 +66,12 @@ def find_model(name: str | os.PathLike[str]) -> Model:
     >>> find_model("nielsen").name
     'nielsen'
     """
-    text = os.fspath(name)
+    try:
+        text = os.fspath(name)
+    except TypeError:
+        raise ModelError(
+            f"a model is a name or the path of a file, found {type(name).__name__}; see 'symbackprop models'"
+        ) from None
     if text in models():
         return models()[text]
     path = Path(text)

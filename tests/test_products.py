@@ -248,7 +248,16 @@ def test_pseudocode_compiles(name: str) -> None:
         compile(text, name, "exec")
 
 
-@pytest.mark.parametrize("name", ["ridge", "attention", "conv1d", "max-pooling", "rnn", "lstm", "embedding"])
+@pytest.mark.parametrize("name", sorted(models()))
+def test_the_whole_pass_of_every_model_can_be_shown(name: str) -> None:
+    whole = load(name).backward()
+    assert whole.text() and whole.latex() and whole.html()
+
+
+MODULES = "ridge attention conv1d max-pooling rnn lstm embedding dropout transformer multinomial-regression"
+
+
+@pytest.mark.parametrize("name", MODULES.split())
 def test_modules_check_themselves(name: str, tmp_path: Any) -> None:
     r = REFERENCES[name]
     text = load(name, sizes=dict(r.sizes)).module()

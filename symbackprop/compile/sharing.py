@@ -181,18 +181,21 @@ def _named(
     new = _free_name(f"{family}_in" if gradient else f"{_function(body)}_{family}", families)
     families[new] = replace(base, name=new, kind="derived", meaning="")
     out = [replace(d, rhs=transform(d.rhs, lambda x: _replaced(x, base, body, new))) for d in work]
-    lhs = Ref(new, base.pattern.indices)
-    return [*out, *(Definition(new, False, lhs, body, g) for g in where_computed(work, base, body, families))]
+    return [
+        *out,
+        Definition(new, False, Ref(new, base.pattern.indices), body, where_computed(work, base, body, families)),
+    ]
 
 
-def where_computed(
-    work: Sequence[Definition], family: Family, body: Expr, families: Mapping[str, Family]
-) -> list[Guard]:
-    """Where a name for what is made of a family has a value: one case for each case of the family, wherever all of
-    `body` exists. A case that were left out would be read as zeros."""
-    own = [d.guard for d in work if d.family == family.name and not d.gradient]
+def where_computed(work: Sequence[Definition], family: Family, body: Expr, families: Mapping[str, Family]) -> Guard:
+    """Where a name for what is made of a family has a value: where any equation gives the family, and all of `body` exists.
+
+    That is what all cases of the family say. A case that were left out would be read as zeros.
+    """
+    guards = [d.guard for d in work if d.family == family.name and not d.gradient]
+    common = [c for c in guards[0] if all(c in g for g in guards)] if guards else []
     exists = [c for _, p in walk(body) for c in _range_of(p, families)]
-    return [tuple(dict.fromkeys((*g, *exists))) for g in dict.fromkeys(own or [family.guard])]
+    return tuple(dict.fromkeys((*(common or family.guard), *exists)))
 
 
 def _range_of(p: Expr, families: Mapping[str, Family]) -> Guard:

@@ -75,8 +75,16 @@ class Line:
     source: Source
     out: Declarations
 
-    def fail(self, message: str) -> ReadError:
-        return self.source.error(message, self.line.place)
+    def fail(self, message: str, word: str = "", within: str = "") -> ReadError:
+        """An error at a word of the line, in a part of it; at its beginning where none is named."""
+        place = self.line.place
+        whole = self.source.text[place.start : place.end]
+        start = max(whole.find(within, 2), 0) if within else 0
+        found = re.compile(rf"(?<![A-Za-z\\]){re.escape(word)}(?![A-Za-z])").search(whole, max(start, 2)) if word else None
+        at = found.start() if found else whole.find(word, max(start, 2)) if word else -1
+        if at >= 0:
+            place = self.source.place(place.start + at, place.start + at + len(word))
+        return self.source.error(message, place)
 
     def read(self) -> None:
         word, _, rest = self.line.text.partition(" ")
@@ -90,7 +98,8 @@ class Line:
         else:
             known = nearest(word, READERS)
             raise self.fail(
-                f"this declaration is not understood; expected a range such as 'l = 1..L' or a keyword{known}"
+                f"this declaration is not understood; expected a range such as 'l = 1..L' or a keyword{known}",
+                word,
             )
 
     # ------------------------------------------------------------ index letters and sizes
@@ -107,7 +116,7 @@ class Line:
     def affine(self, text: str) -> Affine:
         value, bottom, plus = self.quotient(text)
         if bottom != affine(1):
-            raise self.fail(f"a division in {text.strip()!r}; a range ends at whole numbers and letters")
+            raise self.fail(f"a division in {text.strip()!r}; a range ends at whole numbers and letters", text.strip())
         return value + plus
 
     def quotient(self, text: str) -> tuple[Affine, Affine, int]:
@@ -149,7 +158,7 @@ class Line:
         for piece in text.split(","):
             m = LETTER.fullmatch(piece.strip())
             if m is None:
-                raise self.fail(f"{piece.strip()!r} is no letter; expected letters such as i, j")
+                raise self.fail(f"{piece.strip()!r} is no letter; expected letters such as i, j", piece.strip())
             if m[1].startswith("\\"):
                 self.out.greek[m[1][1:]] = m[1]
             out.append(m[1].lstrip("\\"))
@@ -166,7 +175,7 @@ class Line:
     def family(self, text: str) -> str:
         name = plain_name(text)
         if name is None:
-            raise self.fail(f"{text.strip()!r} is no symbol; expected one such as x, \\lambda or W^{{Q}}")
+            raise self.fail(f"{text.strip()!r} is no symbol; expected one such as x, \\lambda or W^{{Q}}", text.strip())
         return name
 
     def names(self, text: str) -> Iterator[str]:
@@ -295,7 +304,9 @@ class Expression:
             raise self.line.fail("a number or letter is missing")
         out = self.sum()
         if self.tokens:
-            raise self.line.fail(f"{self.tokens[0]!r} in {self.text.strip()!r} is not understood")
+            raise self.line.fail(
+                f"{self.tokens[0]!r} in {self.text.strip()!r} is not understood", self.tokens[0], self.text.strip()
+            )
         return out
 
     def sum(self) -> Affine:
@@ -315,12 +326,12 @@ class Expression:
 
     def factor(self) -> Affine:
         if not self.tokens:
-            raise self.line.fail(f"{self.text.strip()!r} breaks off")
+            raise self.line.fail(f"{self.text.strip()!r} breaks off", self.text.strip())
         t = self.tokens.pop(0)
         if t == "(":
             out = self.sum()
             if not self.take(")"):
-                raise self.line.fail(f"a bracket in {self.text.strip()!r} is not closed")
+                raise self.line.fail(f"a bracket in {self.text.strip()!r} is not closed", self.text.strip())
             return out
         if t.isdigit():
             if len(t) > 9:
@@ -331,7 +342,7 @@ class Expression:
         plain = re.sub(r"\\(?:mathrm|text)|[{}\s]", "", t)
         if re.fullmatch(r"[A-Za-z]_[A-Za-z]+", plain):
             return affine(plain)
-        raise self.line.fail(f"{t!r} in {self.text.strip()!r} is not understood")
+        raise self.line.fail(f"{t!r} in {self.text.strip()!r} is not understood", t, self.text.strip())
 
     def take(self, sign: str) -> bool:
         found = self.tokens[:1] == [sign]

@@ -96,7 +96,9 @@ def decode(text: str | bytes) -> Source:
             text = text.decode("utf-8")
         except UnicodeDecodeError as e:
             wrong = f"byte {e.object[e.start]:#04x} at offset {e.start}"
-            raise ReadError(f"not text in UTF-8: {wrong}", "", 0, e.object.count(b"\n", 0, e.start) + 1) from None
+            before = e.object[e.object.rfind(b"\n", 0, e.start) + 1 : e.start].decode("utf-8")
+            line = e.object.count(b"\n", 0, e.start) + 1
+            raise ReadError(f"not text in UTF-8: {wrong}", "", len(before) + 1, line) from None
     source = Source(text.removeprefix("\ufeff"))
     if found := CONTROL.search(source.text):
         at = Place(1, 1, found.start(), found.end())

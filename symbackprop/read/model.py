@@ -10,8 +10,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import index
 
-from symbackprop.errors import ModelError, ModelReadError, ReadError
+from symbackprop.errors import ModelError, ModelReadError, ReadError, nearest
 from symbackprop.indices import Affine, Axis, Guard, affine
 from symbackprop.network import Equation, Fact, System
 from symbackprop.notation import Notation
@@ -76,11 +77,35 @@ def read_model(text: str | bytes, *, sizes: Mapping[str, int] | None = None) -> 
         ModelReadError: What is not understood or has two readings, with line and column.
     """
     try:
-        return File(text).model(dict(sizes or {}))
+        return File(text).model(size_numbers(sizes))
     except ModelReadError:
         raise
     except ReadError as e:
         raise ModelReadError(e.what, e.text, e.column, e.line) from None
+
+
+def size_numbers(sizes: object) -> dict[str, int]:
+    """Numbers for sizes, checked as far as no model is needed for it.
+
+    Raises:
+        ModelError: They are no mapping from names to whole numbers that are not negative.
+    """
+    if sizes is None:
+        return {}
+    if not isinstance(sizes, Mapping):
+        raise ModelError(f'sizes are given by name, as in {{"N": 3}}, found {type(sizes).__name__}')
+    out: dict[str, int] = {}
+    for name, value in sizes.items():
+        if not isinstance(name, str):
+            raise ModelError(f"{name!r} is no name of a size; expected text such as 'N'")
+        try:
+            number = -1 if isinstance(value, bool) else index(value)
+        except TypeError:
+            number = -1
+        if number < 0:
+            raise ModelError(f"the size {name} is {value!r}; expected a whole number, at least 1")
+        out[name] = number
+    return out
 
 
 class Statement(ABC):
@@ -151,6 +176,7 @@ class Statement(ABC):
             for f, rhs, text, _ in facts
         ]
         system = self.system(d, axes, settler, held, sizes)
+        self.check_sizes(given, system, axes, settler)
         widths = self.numbers(system, sizes)
         found = lessons_network(system, widths, sizes.get("n"))
         notation = model_notation(self.declared, d, axes, settler, system, found[1] if found else None)
@@ -244,6 +270,29 @@ class Statement(ABC):
             place = next((s.place for s in settler.settled if f" {s.equation.lhs.family}:" in str(e)), None)
             raise self.fail(str(e), place or settler.settled[0].place) from None
 
+    def check_sizes(self, given: dict[str, int], system: System, axes: Axes, settler: Settler) -> None:
+        """Every number that is given is for a size, a last layer or a whole number of this model.
+
+        Raises:
+            ModelError: A name that is none of these, or 0 for a size.
+        """
+        if not given:
+            return
+        known = {n for n in settler.constants | system.constants if "@" not in n}
+        stems = {c.label for c in axes.classes.values() if c.layered}
+        last = system.layers.substitute({n: affine(v) for n, v in given.items()}).value
+        widths = [f"{x}_{k}" for x in sorted(stems) for k in range((1 if last is None else last) + 1)]
+        for name, number in given.items():
+            stem, _, k = name.rpartition("_")
+            layer = stem in stems and k.isdigit() and (last is None or int(k) <= last)
+            if name not in known and not layer and name not in stems:
+                names = [*sorted(known), *widths] if widths else sorted(known)
+                more = ", ..." if widths and last is None else ""
+                listed = f"; known: {', '.join(names)}{more}" if names else "; it has none"
+                raise ModelError(f"{name} is no size of this model{nearest_or(name, names, listed)}")
+            if number < 1 and name not in self.declared.integers:
+                raise ModelError(f"the size {name} is {number}; expected a whole number, at least 1")
+
     def check_names(self, axes: Axes, settler: Settler, layers: Affine) -> None:
         """Every letter in an equation is an index of its own, or the size or the end of an axis."""
         known = set(layers.names) | set(self.declared.integers)
@@ -256,10 +305,32 @@ class Statement(ABC):
         for s in settler.settled:
             loose = sorted(names(s.equation.rhs) - names(s.equation.lhs) - known)
             if loose:
+                advice = self.advice(axes, s.place, set(loose))
+                if advice:
+                    raise self.fail(*advice)
                 raise self.fail(
                     f"{', '.join(loose)} in this equation: no index here, and neither the size nor the end of an axis",
                     s.place,
                 )
+
+    def advice(self, axes: Axes, place: Place, loose: set[str]) -> tuple[str, Place] | None:
+        """What would fit where the limits of a sum say only what part of an axis it runs over."""
+        equation = next((d.number for d in axes.drafts if d.place == place), None)
+        for s in axes.scopes.all.values():
+            ends = (s.low.names if s.low else frozenset()) | (s.high.names if s.high else frozenset())
+            if s.equation != equation or not ends & loose:
+                continue
+            family = next(
+                (r.family for d, r, _, e in axes.uses() if d.number == equation and s.id in e.names), "x"
+            )
+            last = min(ends & loose)
+            return (
+                f"the sum from {s.low if s.low else '...'} to {s.high if s.high else '...'} over {s.letter} may run over a "
+                f"part of its axis, and nothing says how long that is; '%| {s.letter} = 1..{last}' would fit, and "
+                f"'%| shape {family}: {s.letter}' where {family} is that long",
+                s.place,
+            )
+        return None
 
     def numbers(self, system: System, sizes: dict[str, int]) -> list[int | None] | None:
         """n_0, ..., n_L where numbers are given."""
@@ -552,6 +623,14 @@ class File(Statement):
             for right in e.rights:
                 v = d.value(right, dict(env))
                 if len(v.open) != len(opened) and not (isinstance(v.expr, Num) and not v.open):
+                    if (found := next(self.without_index(d, right), None)) is not None:
+                        name, node = found
+                        count = d.letters.arity[name]
+                        raise self.fail(
+                            f"{name} stands without {'its index' if count == 1 else f'its {count} indices'} here, beside "
+                            f"{self.source.text[right.place.start : right.place.end]!r}; two letters side by side are a product",
+                            node.place,
+                        )
                     left = Array(lhs, tuple(opened))
                     raise self.fail(f"the left side is {left.shape}, the right side {v.shape}", right.place)
                 if v.row and len(v.open) == 1:
@@ -566,6 +645,15 @@ class File(Statement):
                 )
             out.append(Drafted(lhs, values[0], n, e.place))
         return out
+
+    def without_index(self, d: Drafter, node: Node) -> Iterator[tuple[str, Symbol]]:
+        """Symbols not in bold that stand bare, and with indices elsewhere."""
+        if isinstance(node, Symbol) and not node.font and d.letters.arity.get(spelled(node)):
+            if spelled(node) not in self.declared.shapes:
+                yield spelled(node), node
+        for child in children(node):
+            if not (isinstance(node, Scripted) and isinstance(node.base, Symbol)):
+                yield from self.without_index(d, child)
 
     def left(self, d: Drafter, node: Symbol | Scripted, env: Env) -> tuple[Ref, tuple[str, ...]]:
         """The left side of an equation: its letters become free, and what it leaves out is open."""
@@ -652,6 +740,11 @@ def applied_names(node: Node) -> Iterator[str]:
             yield spelled(base)
     for child in children(node):
         yield from applied_names(child)
+
+
+def nearest_or(name: str, names: Sequence[str], listed: str) -> str:
+    hint = nearest(name, names)
+    return f"{hint}{listed}" if "did you mean" in hint else listed
 
 
 def all_bound(node: Node) -> list[str]:

@@ -265,7 +265,7 @@ class Scripts(ABC):
         if r.family == (self.system.mean or ("", ""))[1]:
             return self.sample_cost(r)
         begins = where_it_begins(self.system).get(r.family)
-        if begins is not None and len(begins[0].indices) == len(r.indices):
+        if begins is not None and letter is None and len(begins[0].indices) == len(r.indices):
             r = beginning(r, {r.family: begins})
         if r.family in self.system.gradients:
             cost, owner = self.system.gradients[r.family]
