@@ -445,8 +445,9 @@ class Deriver:
         """A gradient that the cost's own equation gives at once."""
         line = local(replace(subject, direct=False), context)
         if line.steps:
-            line.show_last(Detail.BRIEF if kind == "goal" else Detail.LECTURE)
-            self.sections.append(replace(line.section(kind), case=case))
+            level = Detail.BRIEF if kind == "goal" else Detail.LECTURE
+            line.show_last(level)
+            self.sections.append(replace(line.section(kind), case=case, level=level))
             self.remember(subject, line.current, context)
         return line.current
 

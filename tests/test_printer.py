@@ -448,3 +448,19 @@ def test_numbers_are_for_layered_networks() -> None:
 def test_the_lessons_are_written_as_before_in_any_counting() -> None:
     shown = dense().in_notation("nielsen").derive("w_12^L").latex("lecture")
     assert r"\delta^L_1" in shown
+
+
+def test_every_script_and_bold_letter_has_a_sign_on_a_terminal() -> None:
+    import string
+
+    from symbackprop.render.text import plain
+
+    for c in string.ascii_letters:
+        assert len(plain(rf"\mathcal{{{c}}}")) == len(plain(rf"\mathbf{{{c}}}")) == 1
+
+
+def test_a_negative_number_is_taken_away() -> None:
+    from symbackprop.api import Network
+
+    result = Network.from_latex(r"C = \sum_{i=1}^{N} (w_i - 1)^2").derive("w_i").result
+    assert (result.text(), result.latex()) == ("2(wᵢ − 1)", r"2\left(w_i - 1\right)")

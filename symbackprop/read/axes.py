@@ -17,7 +17,7 @@ from symbackprop.read.draft import Signature
 from symbackprop.read.lexer import Source
 from symbackprop.read.scopes import Scope, Scopes
 from symbackprop.read.syntax import Place
-from symbackprop.symbols import Expr, Ref, walk
+from symbackprop.symbols import Binder, Expr, Ref, walk
 
 Member = str
 """A scope such as `j#3`, a declared letter `letter:i`, or a position `w:1`."""
@@ -179,7 +179,8 @@ class Axes:
 
     def check_ranges(self) -> None:
         """Every letter that a sum binds runs over the axis of a quantity, or over numbers that something says."""
-        for s in self.scopes.all.values():
+        binders = (p for d in self.drafts for _, p in walk(d.rhs) if isinstance(p, Binder))
+        for s in [self.scopes.all[p.index] for p in binders if p.index in self.scopes.all]:
             c = self.of(s.id)
             bare = all(m in self.scopes.all for m in c.members)
             if bare and c.claim is None and not c.recursion and not s.free:

@@ -80,7 +80,9 @@ class Line:
         place = self.line.place
         whole = self.source.text[place.start : place.end]
         start = max(whole.find(within, 2), 0) if within else 0
-        found = re.compile(rf"(?<![A-Za-z\\]){re.escape(word)}(?![A-Za-z])").search(whole, max(start, 2)) if word else None
+        found = (
+            re.compile(rf"(?<![A-Za-z\\]){re.escape(word)}(?![A-Za-z])").search(whole, max(start, 2)) if word else None
+        )
         at = found.start() if found else whole.find(word, max(start, 2)) if word else -1
         if at >= 0:
             place = self.source.place(place.start + at, place.start + at + len(word))
@@ -297,7 +299,10 @@ class Expression:
     tokens: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.tokens = re.findall(r"\\[A-Za-z]+|[A-Za-z]_\{(?:\\(?:mathrm|text)\s*)?\{?[^{}]*\}?\}|[A-Za-z]_[A-Za-z]+|n_[0-9]|\d+|[A-Za-z]'*|\S", self.text)
+        self.tokens = re.findall(
+            r"\\[A-Za-z]+|[A-Za-z]_\{(?:\\(?:mathrm|text)\s*)?\{?[^{}]*\}?\}|[A-Za-z]_[A-Za-z]+|n_[0-9]|\d+|[A-Za-z]'*|\S",
+            self.text,
+        )
 
     def whole(self) -> Affine:
         if not self.tokens:

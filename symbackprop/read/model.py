@@ -27,7 +27,18 @@ from symbackprop.read.lexer import Source
 from symbackprop.read.names import latex_letter, letter_of, spelled
 from symbackprop.read.notate import model_notation
 from symbackprop.read.provenance import Entry, entries
-from symbackprop.read.scan import Letters, Sighting, affine_letters, bound_letters, index_letters_of, primed, sightings, size_letters
+from symbackprop.read.scan import (
+    Letters,
+    Sighting,
+    affine_letters,
+    bound_letters,
+    index_letters_of,
+    primed,
+    sightings,
+    size_letters,
+    size_words,
+    word_below,
+)
 from symbackprop.read.scopes import Env, Scope, Scopes
 from symbackprop.read.settle import Settler
 from symbackprop.read.syntax import (
@@ -320,9 +331,8 @@ class Statement(ABC):
             ends = (s.low.names if s.low else frozenset()) | (s.high.names if s.high else frozenset())
             if s.equation != equation or not ends & loose:
                 continue
-            family = next(
-                (r.family for d, r, _, e in axes.uses() if d.number == equation and s.id in e.names), "x"
-            )
+            uses = [r for d, r, _, e in axes.uses() if d.number == equation and s.id in e.names]
+            family = next((r.family for r in uses if len(r.indices) == 1), "x")
             last = min(ends & loose)
             return (
                 f"the sum from {s.low if s.low else '...'} to {s.high if s.high else '...'} over {s.letter} may run over a "
@@ -512,6 +522,8 @@ class File(Statement):
             constants |= r.high.names | r.low.names
         for q in self.declared.rules.values():
             constants |= q.names
+        words = {w for e in self.equations for right in e.rights for w in size_words(right)}
+        words |= {c for c in constants if len(c.rpartition("_")[2]) > 1 and "_" in c}
         constants -= self.declared.ranges.keys()
         free: list[frozenset[str]] = [self.left_letters(e.left) for e in self.equations]
         while True:
@@ -524,6 +536,7 @@ class File(Statement):
                 own = letter_of(argument)
                 found.append(Sighting(spelled(name), False, None, None, frozenset(), True, True, place))
                 found += [s for s in sightings(body, frozenset()) if s.key != own]
+            found = [s for s in found if not (s.sub is not None and self.words_of(s) & words)]
             letters = Letters(self.declared, self.source, found, frozenset(constants))
             again = [
                 mine
@@ -536,6 +549,12 @@ class File(Statement):
             if again == free:
                 return letters
             free = again
+
+    def words_of(self, s: Sighting) -> set[str]:
+        """What a symbol is called as a size with a word below."""
+        parts = s.sub.items if s.sub is not None else ()
+        word = word_below(parts[0]) if len(parts) == 1 else None
+        return set() if word is None else {f"{s.key}_{word}"}
 
     def left_letters(self, left: Symbol | Scripted) -> frozenset[str]:
         if isinstance(left, Symbol) or left.sub is None:

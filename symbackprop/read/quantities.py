@@ -12,7 +12,7 @@ from symbackprop.read.arrays import OPEN, Array, mapped, transposed
 from symbackprop.read.declare import Declarations
 from symbackprop.read.lexer import Source
 from symbackprop.read.names import latex_letter, letter_of, spelled
-from symbackprop.read.scan import Letters, Reading, Sighting, is_affine, primed
+from symbackprop.read.scan import Letters, Reading, Sighting, is_affine, primed, word_below
 from symbackprop.read.scopes import Env, Scopes
 from symbackprop.read.syntax import (
     Node,
@@ -145,6 +145,9 @@ class Quantities(ABC):
         ):
             exponent = self.e_exponent(s.sup, env)
             return mapped(exponent, lambda e: F.call("exp", e))
+        if (size := self.size_with_word(node)) is not None:
+            v = Array(Size(Axis("node", size)))
+            return self.with_powers(v, s.sup.pieces, env, node.place) if s.sup is not None else v
         reading = self.letters.reading(s)
         if not reading.lower and not reading.upper and not reading.sub_unit and not reading.sup_unit:
             named = self.bare(s, node, env)
@@ -159,6 +162,14 @@ class Quantities(ABC):
         if reading.transposed:
             v = transposed(v, self.scopes, node.place)
         return self.with_powers(v, reading.powers, env, node.place)
+
+    def size_with_word(self, node: Node) -> str | None:
+        r"""The name of a size with a word below, such as C_{in}, where the file has it."""
+        if not isinstance(node, Scripted) or node.sub is None or len(node.sub.items) != 1 or node.primes:
+            return None
+        stem, word = letter_of(node.base), word_below(node.sub.items[0])
+        name = f"{stem}_{word}"
+        return name if stem and word and name in self.scopes.constants and name not in self.equated else None
 
     def ones(self, node: Symbol | Scripted, env: Env) -> Array:
         r"""The vector of ones, \mathbf{1}; its length is that of what it stands with."""

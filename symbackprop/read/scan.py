@@ -29,7 +29,9 @@ from symbackprop.read.syntax import (
     Scripted,
     Sum,
     Symbol,
+    Text,
     children,
+    items,
     pieces,
 )
 
@@ -125,6 +127,34 @@ def sightings(node: Node, bound: frozenset[str], left: bool = False, applied: bo
                 yield from sightings(child, bound)
 
 
+def word_below(node: Node) -> str | None:
+    r"""The word that stands below a size: the in of C_{in} and C_{\mathrm{in}}; None for a single letter."""
+    if isinstance(node, Symbol) and node.name.isalpha() and letter_of(node) is None:
+        return node.name
+    if isinstance(node, Text):
+        return node.text.strip() if node.text.strip().isalpha() else None
+    letters = [letter_of(p) or "" for p in pieces(node)]
+    return "".join(letters) if len(letters) > 1 and all(len(x) == 1 for x in letters) else None
+
+
+def size_words(node: Node) -> Iterator[str]:
+    """Names of sizes with a word below that end sums: C_in for C_{in}."""
+    if isinstance(node, BigOperator):
+        for item in (*items(node.sub), *items(node.sup)):
+            yield from named_by_words(item)
+    for child in children(node):
+        yield from size_words(child)
+
+
+def named_by_words(node: Node) -> Iterator[str]:
+    if isinstance(node, Scripted) and node.sub is not None and len(node.sub.items) == 1:
+        word, stem = word_below(node.sub.items[0]), letter_of(node.base)
+        if word is not None and stem is not None:
+            yield f"{stem}_{word}"
+    for child in children(node):
+        yield from named_by_words(child)
+
+
 def primed(base: Symbol, primes: int) -> str:
     """The name of a symbol with primes that is no function: x' is x_prime."""
     return spelled(base) + "_prime" * primes
@@ -139,9 +169,7 @@ def datum_sightings(node: Node, bound: frozenset[str]) -> Iterator[Sighting]:
             yield from datum_sightings(child, bound)
 
 
-def bound_letters(
-    sub: Script | None, body: Node | None = None, outer: frozenset[str] = frozenset()
-) -> tuple[str, ...]:
+def bound_letters(sub: Script | None, body: Node | None = None, outer: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """The letters that the limits of a sum introduce, in order; `outer` are bound around it."""
     out: list[str] = []
     for item in sub.items if sub else ():

@@ -13,7 +13,7 @@ from symbackprop.errors import ReadError
 from symbackprop.indices import Affine, Constraint, Guard, affine, at_least, equals
 from symbackprop.read.lexer import Source
 from symbackprop.read.names import letter_of
-from symbackprop.read.scan import chain_letter, second_letter
+from symbackprop.read.scan import chain_letter, second_letter, word_below
 from symbackprop.read.syntax import (
     Chain,
     Group,
@@ -163,14 +163,9 @@ class Scopes:
 
     def word(self, sub: Node, env: Env) -> str | None:
         r"""The word below a size, be it upright or letters that are not all indices: the in of C_{in}, C_{\mathrm{in}}."""
-        if isinstance(sub, Symbol) and sub.name.isalpha() and len(sub.name) > 1:
-            return sub.name
-        if isinstance(sub, Text) and sub.text.strip().isalpha():
-            return sub.text.strip()
-        letters = [letter_of(p) for p in pieces(sub)]
-        if len(letters) < 2 or not all(x is not None and len(x) == 1 and x.isalpha() for x in letters):
-            return None
-        word = "".join(x for x in letters if x is not None)
+        word = word_below(sub)
+        if word is None or letter_of(sub) is not None or isinstance(sub, Symbol | Text):
+            return word
         bound = all(x in env or x in self.constants or x in self.clocks for x in word)
         return word if not bound or any(c.endswith(f"_{word}") for c in self.constants) else None
 
@@ -298,7 +293,9 @@ class Scopes:
             case "!=" if sides[-2] is not None:
                 b.unequal.append(sides[-2] if len(sides) == 2 else sides[1])  # type: ignore[arg-type]
             case sign:
-                raise self.fail(f"{sign!r} between two indices is not understood; expected <, \\le or \\ne", between.place)
+                raise self.fail(
+                    f"{sign!r} between two indices is not understood; expected <, \\le or \\ne", between.place
+                )
 
     def chain(self, chain: Chain, env: Env) -> Guard:
         """A condition on indices: 1 <= l < L, j <= i, t = 1."""

@@ -318,6 +318,8 @@ class Printer(Scripts):
             tight = ADD if isinstance(t, WrittenOut) else MUL
             text = self.write(t, tight, last=n == len(terms) - 1 or self.ends_in_sum(t))
             minus = self.minus()
+            if isinstance(t, Num) and t.value < 0:
+                text = self.number(t.value)  # w - 1, not w + (-1)
             if n == 0:
                 out = text
             elif text.startswith(minus):

@@ -26,6 +26,16 @@ COMPARE = {"<": "<", "<=": "≤", ">": ">", ">=": "≥", "==": "=", "!=": "≠"}
 COMMAND = re.compile(r"\\([a-zA-Z]+)\s*(?:\{((?:[^{}]|\{[^{}]*\})*)\}|([a-zA-Z])?)")
 
 
+def styled(alphabet: str, letter: str, plain: str) -> str:
+    """A letter in bold or script. Some script letters are older than the alphabet, and have names without its first word."""
+    for name in (alphabet, alphabet.removeprefix("MATHEMATICAL ")):
+        try:
+            return unicodedata.lookup(f"{name} {letter}")
+        except KeyError:
+            continue
+    return plain
+
+
 def greek(name: str) -> str:
     size = "SMALL" if name[0].islower() else "CAPITAL"
     try:
@@ -44,7 +54,7 @@ def plain(latex: str) -> str:
             return unicodedata.normalize("NFC", inner[:1] + ACCENTS[name]) + inner[1:]
         if name in ALPHABETS and len(inner) == 1 and inner.isalpha():
             size = "SMALL" if inner.islower() else "CAPITAL"
-            return unicodedata.lookup(f"{ALPHABETS[name]} {size} {inner.upper()}")
+            return styled(ALPHABETS[name], f"{size} {inner.upper()}", inner)
         if m[2] is not None:
             return plain(inner)
         return greek(name) + inner
