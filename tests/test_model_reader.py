@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import symbackprop
 from symbackprop.check import check_record
 from symbackprop.derive import derive
-from symbackprop.errors import ModelReadError, ReadError, SymbackpropError
+from symbackprop.errors import ModelError, ModelReadError, ReadError, SymbackpropError
 from symbackprop.indices import Axis, affine, at_least, between, equals
 from symbackprop.network import SizeRule, System, dense_system, with_upstream
 from symbackprop.read.expression import read_expression, read_line
@@ -203,6 +203,101 @@ def test_numbers_for_sizes() -> None:
     assert layered.widths == (5, 4, 3) and layered.layers == affine(2)
 
 
+@pytest.mark.parametrize(
+    ("name", "sizes", "message"),
+    [
+        ("attention", {"Z": 3}, "Z is no size of this model; known: d, n_i, n_j, n_v"),
+        ("attention", {"d": 0}, "the size d is 0; expected a whole number, at least 1"),
+        ("attention", {"d": 2.5}, "the size d is 2.5; expected a whole number"),
+        ("attention", {"d": True}, "the size d is True; expected a whole number"),
+        ("attention", {"d": "3"}, "the size d is '3'; expected a whole number"),
+        ("attention", {3: 3}, "3 is no name of a size"),
+        ("attention", [3], "sizes are given by name"),
+        ("mlp", {"L": 2, "n_3": 3}, "known: L, N, n_0, n_1, n_2"),
+        ("deeplizard", {"k": 3}, "k is no size of this model"),
+    ],
+)
+def test_numbers_for_no_size_are_refused(name: str, sizes: object, message: str) -> None:
+    with pytest.raises(ModelError) as e:
+        read_model(LIBRARY[name].read_bytes(), sizes=sizes)  # type: ignore[arg-type]
+    assert message in str(e.value)
+
+
+def test_padding_may_be_zero() -> None:
+    assert read_model(LIBRARY["conv1d"].read_bytes(), sizes={"p": 0, "s": 1}).system.sizes == {"p": 0, "s": 1}
+
+
+@pytest.mark.parametrize("given", [None, 3])
+def test_what_is_no_model_is_refused(given: object) -> None:
+    with pytest.raises(ModelError):
+        symbackprop.load(given)  # type: ignore[arg-type]
+    with pytest.raises(ModelError):
+        symbackprop.Network.from_latex(given)  # type: ignore[arg-type]
+
+
+def test_a_vector_of_ones_and_a_number_beside_a_vector() -> None:
+    one_minus = (ONE - ref("z", "j")) * ref("u", "j")
+    for one in (r"\mathbf{1}", "1", r"\mathbb{1}"):
+        assert equation(read_model(rf"\mathbf h &= ({one}-\mathbf z) \odot \mathbf u").system, "h") == one_minus
+    total = read_model(r"C &= \mathbf{1}^\top \mathbf u").system
+    assert equation(total, "C") == Sum("j", node("n_j"), ref("u", "j"))
+
+
+def test_a_power_behind_an_argument_is_that_of_the_value() -> None:
+    square = Pow(Call("f", (ref("x", "j"),)), expr(2))
+    assert equation(read_model(r"z_j &= f(x_j)^2").system, "z") == square
+    product = equation(read_model(r"z_j &= \lambda (x_j - y_j)^2").system, "z")
+    assert isinstance(product, Mul) and product.factors[0] == ref("lambda")
+
+
+def test_a_declared_range_is_the_axis_of_a_sum_over_a_part_of_it() -> None:
+    s = read_model("%| i, j = 1..N\n" + r"s_i &= \sum_{j=1}^{i} x_j").system
+    assert equation(s, "s") == Sum("j", node("N"), ref("x", "j"), (at_least("i", "j"),))
+    part = read_model("%| i = 1..N\n" + r"C &= \sum_{i=2}^{N} x_i x_{i-1}").system
+    assert equation(part, "C") == Sum("i", node("N"), ref("x", "i") * ref("x", affine("i") - 1), (at_least("i", 1),))
+
+
+@pytest.mark.parametrize("left", [r"J(\theta)", "J(w)", r"J(\mathbf{w}, b)", "J(W^{(1)}; x, y)", "J"])
+def test_a_cost_may_name_what_it_depends_on(left: str) -> None:
+    s = read_model(left + r" &= \sum_{i=1}^{N} (w x_i + \theta - y_i)^2").system
+    assert s == read_model(r"J &= \sum_{i=1}^{N} (w x_i + \theta - y_i)^2").system and s.cost == "J"
+
+
+@pytest.mark.parametrize(
+    ("size", "name"),
+    [
+        ("C_{in}", "C_in"),
+        (r"C_{\mathrm{in}}", "C_in"),
+        ("d_{model}", "d_model"),
+        (r"d_{\text{model}}", "d_model"),
+        ("N_{h}", "N_h"),
+    ],
+)
+def test_a_size_with_a_word_below(size: str, name: str) -> None:
+    s = read_model(rf"C &= \sum_{{j=1}}^{{M}} \sum_{{i=1}}^{{{size}}} w_{{ji}} x_i / \sqrt{{{size}}}").system
+    assert s.families["w"].axes == (node("M"), node(name)) and s.cost == "C"
+    assert s.families["x"].axes == (node(name),)
+    assert read_model(f"%| i = 1..{size}\nz_i &= w_i x_i").system.families["w"].axes == (node(name),)
+
+
+def test_a_matrix_before_brackets_is_a_factor() -> None:
+    s = read_model(r"C &= (\mathbf x - \mathbf m)^\top \mathbf P (\mathbf x - \mathbf m)").system
+    assert len(s.families["P"].axes) == 2 and s.families["P"].kind == "parameter"
+
+
+def test_sums_over_pairs() -> None:
+    w, n = ref("w", "i", "j"), node("N")
+    double = equation(read_model(r"C &= \sum_{i,j=1}^{N} w_{ij}").system, "C")
+    assert double == Sum("i", n, Sum("j", n, w))
+    below = Sum("i", n, Sum("j", n, w, (at_least(affine("j") - 1, "i"),)))
+    for limits in (r"\sum_{i<j}", r"\sum_{1 \le i < j \le N}"):
+        assert equation(read_model("%| i, j = 1..N\n" + rf"C &= {limits} w_{{ij}}").system, "C") == below
+    unequal = equation(read_model("%| i, j = 1..N\n" + r"C &= \sum_{i \ne j} w_{ij}").system, "C")
+    assert isinstance(unequal, Sum) and isinstance(unequal.body, Sum) and isinstance(unequal.body.body, Where)
+    blocks = equation(read_model(r"C &= \sum_{i=1,j=1}^{N,M} w_{ij}").system, "C")
+    assert blocks == Sum("i", n, Sum("j", node("M"), w))
+
+
 def test_what_was_understood_names_its_line() -> None:
     entries = {e.name: e for e in model("rnn").provenance}
     assert (entries["C"].role, entries["C"].line) == ("cost", 4)
@@ -245,7 +340,7 @@ REFUSED = [
     (r"\mathbf z &= \mathbf W \mathbf x + \mathbf W", 1, 36, "a sum of a column and a matrix"),
     (r"\mathbf z &= \mathbf x^\top", 1, 14, "the left side is a column, the right side a row"),
     (r"\mathbf z &= \mathbf x \mathbf y", 1, 24, "a column times a column has no shape"),
-    ("%| frobnicate x\nz &= x", 1, 1, "this declaration is not understood"),
+    ("%| frobnicate x\nz &= x", 1, 4, "this declaration is not understood"),
     ("%| l = 1..\nz^l &= z^{l-1}", 1, 1, "a number or letter is missing"),
     ("%| i = 1..N\n%| i = 1..M\nz_i &= x_i", 2, 1, "the range of i is declared twice"),
     ("%| size I = (M - K)/0\nz &= x", 1, 1, "divides by zero"),
@@ -268,6 +363,32 @@ REFUSED = [
     (r"z_j &= f(x_j, w_j)", 1, 8, "applied to 2 quantities"),
     ("f(u) &= u^2 \\\\\nf(u) &= u \\\\\nz &= f(x)", 2, 1, "the function f is defined twice"),
     ("", 1, 1, "no equation in this file"),
+    (
+        r"y_n &= \sum_{j=1}^{M} w_j \phi_j(x_n)",
+        1,
+        27,
+        r"write \phi_j x_n for a product, or declare '%| parameter \phi'",
+    ),
+    (r"y_n &= \sum_{j=1}^{M} \log f_j(x_n)", 1, 28, "may be a factor or a function"),
+    (r"y_j &= \phi_j (x_j - c_j)", 1, 8, "may be a factor or a function"),
+    (r"C &= \sum_{i=1}^{N} \frac{d f_i}{d x_i}", 1, 21, "read without derivatives"),
+    (r"C &= \sum_{i=1}^{N} \tanh^{-1}(x_i)", 1, 21, "may be the inverse function or one over its value"),
+    (r"C &= \sum_{i=1}^{N} \sin^{-1} x_i", 1, 21, "may be the inverse function"),
+    (r"C &= \sum_{i=1}^{N} f^{-1}(x_i)", 1, 21, "may be the inverse function"),
+    (r"\mathbf z &= \mathbf 1_n + \mathbf u", 1, 14, "a vector of ones with something below"),
+    (r"\mathbf 1 &= \mathbf u", 1, 1, "1 on the left of an equation"),
+    (r"C &= \sum_q 1", 1, 11, "a sum over q without a range that anything fixes"),
+    (r"C &= \sum_q y", 1, 11, "q stands on no quantity"),
+    (r"C &= \sum_{i=2}^{N} x_i x_{i-1}", 1, 12, "'%| i = 1..N' would fit, and '%| shape x: i' where x is that long"),
+    (r"J(i) &= \sum_{i=1}^{N} x_i", 1, 3, "an index stands below, as in J_i"),
+    (r"J(2) &= \sum_{i=1}^{N} x_i", 1, 2, "a function is defined for one letter"),
+    ("z_j &= x_j \\\\\nJ(z) &= \\sum_{j=1}^M z_j \\\\\nC &= J(z)", 2, 22, "leave the brackets behind J out"),
+    (r"y_n &= \sum_{j=1}^{M} \phi_j(x_n)^2", 1, 23, "may be a factor or a function"),
+    (r"C &= \sum_{i<j<k} w_{ijk}", 1, 12, "a sum sign of its own for each index"),
+    (r"C &= \sum_{i,j}^{N} w_{ij}", 1, 18, "an upper limit needs a lower one"),
+    ("h_j &= x_j \\\\\nC &= \\sum_{j=1}^J hh_j", 2, 19, "h stands without its index in"),
+    ("%| l = 1..L$\nz &= x", 1, 12, "'$' in 'L$' is not understood"),
+    ("%| data x, +\nz &= x", 1, 12, "'+' is no symbol"),
 ]
 
 
@@ -279,6 +400,12 @@ def test_what_has_no_one_meaning_is_refused_at_its_place(text: str, line: int, c
     assert (e.value.line, e.value.column) == (line, column)
     if text:
         assert e.value.excerpt.splitlines()[-1] == " " * (column - 1) + "^"
+
+
+def test_bytes_that_are_no_text_are_refused_at_their_column() -> None:
+    with pytest.raises(ModelReadError) as e:
+        read_model(b"z_j = x_j\nab\xff")
+    assert (e.value.line, e.value.column) == (2, 3)
 
 
 PIECES = (

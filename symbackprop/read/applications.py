@@ -10,6 +10,7 @@ from symbackprop.indices import Affine, affine
 from symbackprop.read.arrays import OPEN, Array, mapped, multiply, renamed
 from symbackprop.read.names import known_function, latex_letter, spelled
 from symbackprop.read.quantities import Definition, Quantities
+from symbackprop.read.scan import FUNCTION_LETTERS, is_quantity, raised_brackets
 from symbackprop.read.scopes import Env
 from symbackprop.read.syntax import (
     Application,
@@ -63,8 +64,6 @@ KNOWN_BUT_UNREAD = (
     "tan",
     "lg",
 )
-FUNCTION_LETTERS = ("f", "g", "phi", "varphi", "psi", "Phi", "Psi")
-"""Letters that with indices before brackets name functions more often than factors."""
 
 
 @dataclass
@@ -127,6 +126,7 @@ class Functions(Quantities):
 
         A quantity of the file is a factor; so is any other symbol before a sum, save a letter that mostly names functions.
         """
+        brackets = raised_brackets(brackets) or brackets
         if self.scopes.lenient or not isinstance(node, Scripted) or not isinstance(node.base, Symbol):
             return
         if not isinstance(brackets, Group) or brackets.kind not in ("round", "square") or node.base.font == "operator":
@@ -292,11 +292,6 @@ class Functions(Quantities):
             op = ">" if word == "max" else "<"
             return mapped(one, lambda e: Where(Compare(op, e, second), e, second))  # type: ignore[arg-type]
         return Array(Where(Compare(">" if word == "max" else "<", a.expr, b.expr), a.expr, b.expr))
-
-
-def is_quantity(node: Node) -> bool:
-    """One symbol, with what scripts it has."""
-    return isinstance(node, Symbol) or (isinstance(node, Scripted) and isinstance(node.base, Symbol))
 
 
 def walk_refs(e: Expr) -> list[Ref]:

@@ -13,7 +13,7 @@ from typing import Protocol
 from symbackprop.errors import ReadError
 from symbackprop.indices import Axis, affine
 from symbackprop.read.syntax import Place
-from symbackprop.symbols import Expr, Num, Param, Position, Pow, Ref, Size, Sum, expr, substitute, walk
+from symbackprop.symbols import ONE, Expr, Num, Param, Position, Pow, Ref, Size, Sum, expr, substitute, walk
 
 OPEN = Axis("node", "?")
 """The axis of an index before it is known."""
@@ -79,20 +79,20 @@ def add(a: Array, b: Array, joins: Joins, place: Place) -> Array:
 def elementwise(a: Array, b: Array, joins: Joins, place: Place) -> Array:
     if not a.open or not b.open:
         return multiply(a, b, joins, place)
-    return replace(a, expr=a.expr * same_shape(a, b, "an elementwise product", joins, place))
+    return replace(a, expr=times(a, same_shape(a, b, "an elementwise product", joins, place)))
 
 
 def multiply(a: Array, b: Array, joins: Joins, place: Place) -> Array:
     """The product of scalars, vectors and matrices, as linear algebra has it."""
     if not a.open or not b.open:
         one = a if a.open else b
-        return replace(one, expr=a.expr * b.expr)
+        return replace(one, expr=times(a, b.expr))
     left, right = len(a.open), len(b.open)
     if left == 1 and right == 1:
         if a.row and not b.row:
             return Array(contracted(a, b, joins, place))
         if not a.row and b.row:
-            return Array(a.expr * b.expr, (*a.open, *b.open))
+            return Array(times(a, b.expr), (*a.open, *b.open))
         raise joins.fail(
             f"{a.shape} times {b.shape} has no shape; {a.shape} times its partner's transpose, or \\odot, would fit",
             place,
@@ -107,10 +107,15 @@ def multiply(a: Array, b: Array, joins: Joins, place: Place) -> Array:
     return Array(body, (*a.open[:-1], *b.open[1:]), row=left == 1)
 
 
+def times(a: Array, b: Expr) -> Expr:
+    """The product of entries; those of a vector of ones are left out."""
+    return b if a.open and a.expr == ONE else a.expr * b
+
+
 def contracted(a: Array, b: Array, joins: Joins, place: Place) -> Expr:
     index = a.open[-1]
     right = renamed(Array(b.expr, (b.open[0],)), (index,), joins, place)
-    return Sum(index, OPEN, a.expr * right)
+    return Sum(index, OPEN, times(a, right))
 
 
 def transposed(a: Array, joins: Joins, place: Place) -> Array:

@@ -173,8 +173,10 @@ class Axes:
         ends = (low.names if low else frozenset()) | (high.names if high else frozenset())
         if ends & self.scopes.all.keys():
             return True
-        before = affine(0).value if low is None else (low - r.low).value
-        after = affine(0).value if high is None else (r.high - high).value
+        if (low, high) == (r.low, r.high):
+            return False  # The whole range: its size says all, and widths may differ from layer to layer.
+        before = 0 if low is None else (low - r.low).value
+        after = 0 if high is None else (r.high - high).value
         return before is not None and after is not None and before >= 0 and after >= 0
 
     def check_ranges(self) -> None:
@@ -234,6 +236,8 @@ class Axes:
                 self.ranged(self.of(f"letter:{letter}"), r.low, r.high, r.place)
         for s in self.scopes.all.values():
             c = self.of(s.id)
+            if s.letter in self.declared.ranges and not c.recursion and self.within(s):
+                continue  # A part of the axis, which the declaration measures.
             if s.low is not None and s.high is not None:
                 self.ranged(c, s.low, s.high, s.place)
             elif s.low is not None and s.low.value is not None:

@@ -91,6 +91,8 @@ class Line:
     def read(self) -> None:
         word, _, rest = self.line.text.partition(" ")
         rest = rest.strip()
+        if len(self.line.text) > MAX_DECLARATION and word not in ("title", "source", "meaning"):
+            raise self.fail(f"a declaration of {len(self.line.text):,} signs; expected at most {MAX_DECLARATION}")
         if word in READERS:
             if not rest:
                 raise self.fail(f"nothing follows {word!r}; expected {READERS[word][1]}")
@@ -251,6 +253,9 @@ class Line:
     def sourced(self, text: str) -> None:
         self.out.source = text
 
+
+MAX_DECLARATION = 400
+"""No declaration that says something of the model is longer; patterns are tried on short texts only."""
 
 WIDTH = re.compile(r"[A-Za-z]_(?:\d+|[A-Za-z]+)")
 RANGE = re.compile(r"\s*([^=]*?)\s*=\s*(.*?)\s*\.\.\s*(.*?)\s*\Z")

@@ -14,6 +14,7 @@ from symbackprop.indices import Affine
 from symbackprop.read.arrays import OPEN, Array, add, elementwise, mapped, multiply, squares, transposed
 from symbackprop.read.conditions import Conditions
 from symbackprop.read.quantities import Definition, Signature, digits
+from symbackprop.read.scan import raised_brackets
 from symbackprop.read.scopes import Env
 from symbackprop.read.syntax import (
     Accented,
@@ -159,6 +160,10 @@ class Drafter(Conditions):
             op = operators[n - 1] if n else ""
             if isinstance(follows, Group) and follows.kind in ("round", "square") and self.is_function(f):
                 v = self.applied(f, follows, env)
+                n += 1
+            elif follows is not None and (inner := raised_brackets(follows)) is not None and self.is_function(f):
+                assert isinstance(follows, Scripted) and follows.sup is not None
+                v = self.with_powers(self.applied(f, inner, env), follows.sup.pieces, env, follows.place)
                 n += 1
             else:
                 if follows is not None:

@@ -16,7 +16,6 @@ from symbackprop.errors import ModelError, ModelReadError, ReadError, nearest
 from symbackprop.indices import Affine, Axis, Guard, affine
 from symbackprop.network import Equation, Fact, System
 from symbackprop.notation import Notation
-from symbackprop.read.applications import is_quantity
 from symbackprop.read.arrays import Array, renamed
 from symbackprop.read.axes import Axes, Drafted
 from symbackprop.read.declare import Declarations, Range, read_declarations
@@ -32,8 +31,9 @@ from symbackprop.read.scan import (
     Sighting,
     affine_letters,
     bound_letters,
-    index_letters_of,
+    is_quantity,
     primed,
+    raised_brackets,
     sightings,
     size_letters,
     size_words,
@@ -61,6 +61,9 @@ from symbackprop.read.syntax import (
 from symbackprop.symbols import Binder, Expr, Kind, Num, Param, Ref, canonical, names, substitute, transform, walk
 
 CONNECTIVES = frozenset({"for", "where", "if", "with", "and", "all", "each", "every", "when", "on", "forall", "any"})
+
+
+MAX_LAYERS = 10_000
 
 
 @dataclass(frozen=True)
@@ -261,6 +264,10 @@ class Statement(ABC):
         layers = axes.ends_used(clocks[0])[1] if clocks else affine(0)
         widths: tuple[int | None, ...] = ()
         if clocks:
+            if (layers.value or 0) > MAX_LAYERS:
+                raise ModelError(
+                    f"{layers} layers; a network of up to {MAX_LAYERS:,} can be built, or L left as a letter"
+                )
             widths = (None,) if layers.value is None else (None,) * (layers.value + 1)
         known = {c.label: c.number for c in axes.classes.values() if c.number is not None}
         cost = next((n for n, k in settler.families.items() if k.kind == "cost"), "")
@@ -412,6 +419,9 @@ class File(Statement):
     # ------------------------------------------------------------ rows
 
     def row(self, row: Row) -> None:
+        base = row.left.base if isinstance(row.left, Scripted) else row.left
+        if isinstance(base, Symbol) and base.name == "1":
+            raise self.fail("1 on the left of an equation; expected one quantity with its indices", base.place)
         if row.left is None:
             if not self.equations:
                 raise self.fail("this line goes on from a line before it, and there is none", row.place)
@@ -460,7 +470,8 @@ class File(Statement):
         inside = brackets.body.items if isinstance(brackets.body, Listing) else (brackets.body,)
         if not all(map(is_quantity, inside)):
             return row
-        letters = {x for r in row.relations for x in (*size_letters(r.right, frozenset()), *index_letters_of(r.right))}
+        letters = {x for r in row.relations for x in (*size_letters(r.right, frozenset()), *all_bound(r.right))}
+        letters |= self.left_letters(name)  # type: ignore[arg-type]
         for i in inside:
             letter = letter_of(i)
             if letter is not None and letter in letters:
@@ -531,7 +542,7 @@ class File(Statement):
             for e, mine in zip(self.equations, free, strict=True):
                 found += sightings(e.left, mine, left=True)
                 for right in e.rights:
-                    found += sightings(right, mine)
+                    found += sightings(right, mine | self.declared.labels.keys())
             for name, argument, body, place in self.functions:
                 own = letter_of(argument)
                 found.append(Sighting(spelled(name), False, None, None, frozenset(), True, True, place))
@@ -583,6 +594,8 @@ class File(Statement):
                 index_letters |= set(all_bound(right))
                 ends |= set(size_letters(right, mine))
             index_letters |= mine
+        for _, _, body, _ in self.functions:
+            ends |= set(size_letters(body, frozenset()))
         for r in self.declared.ranges.values():
             ends |= r.high.names | r.low.names
         ends |= self.declared.rules.keys() | set().union(*(q.names for q in self.declared.rules.values()))
@@ -603,7 +616,7 @@ class File(Statement):
             self.source,
             self.declared,
             letters,
-            Scopes(self.source, constants, clocks=letters.above),
+            Scopes(self.source, constants, clocks=letters.above, data=frozenset(self.declared.labels)),
             equated,
             frozenset(index_letters),
             frozenset(plain | self.declared.rules.keys()) - set(self.declared.integers),
@@ -616,6 +629,12 @@ class File(Statement):
             assert own is not None
             if key in d.definitions:
                 raise self.fail(f"the function {name.name} is defined twice", place)
+            if (indexed := next(with_indices(body, own), None)) is not None:
+                raise self.fail(
+                    f"{name.name} is a function of one number {own} here, and {own} has an index in its formula; leave "
+                    f"the brackets behind {name.name} out, here and where it is used, if it is a quantity",
+                    indexed.place,
+                )
             d.parameter, d.defining = own, ""
             value = d.value(body, {})
             d.parameter = ""
@@ -646,8 +665,9 @@ class File(Statement):
                         name, node = found
                         count = d.letters.arity[name]
                         raise self.fail(
-                            f"{name} stands without {'its index' if count == 1 else f'its {count} indices'} here, beside "
-                            f"{self.source.text[right.place.start : right.place.end]!r}; two letters side by side are a product",
+                            f"{name} stands without {'its index' if count == 1 else f'its {count} indices'} in "
+                            f"{self.source.text[right.place.start : right.place.end]}, where letters side by side are "
+                            f"factors; {name} has {'one index' if count == 1 else f'{count} indices'} elsewhere",
                             node.place,
                         )
                     left = Array(lhs, tuple(opened))
@@ -746,12 +766,21 @@ class File(Statement):
         return out
 
 
+def with_indices(node: Node, name: str) -> Iterator[Node]:
+    """Where a symbol has something below."""
+    if isinstance(node, Scripted) and isinstance(node.base, Symbol) and node.sub is not None:
+        if spelled(node.base) == name:
+            yield node
+    for child in children(node):
+        yield from with_indices(child, name)
+
+
 def applied_names(node: Node) -> Iterator[str]:
     """The symbols without a subscript that stand directly before brackets somewhere in a formula."""
     if isinstance(node, Product):
         for f, after, op in zip(node.factors, node.factors[1:], node.operators, strict=False):
             base = f.base if isinstance(f, Scripted) and f.sub is None else f
-            if isinstance(base, Symbol) and isinstance(after, Group) and not op:
+            if isinstance(base, Symbol) and not op and (isinstance(after, Group) or raised_brackets(after)):
                 yield spelled(base)
     if isinstance(node, Application):
         base = node.function.base if isinstance(node.function, Scripted) else node.function

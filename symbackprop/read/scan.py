@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from symbackprop.read.declare import Declarations
 from symbackprop.read.lexer import Source
@@ -62,6 +62,8 @@ class Sighting:
     left: bool
     place: Place
     primes: int = 0
+    raised: bool = False
+    """A bracket with a power follows, which may be its argument or a factor: f(a - b)^2, \\lambda (a - b)^2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,12 @@ def sightings(node: Node, bound: frozenset[str], left: bool = False, applied: bo
             for n, f in enumerate(factors):
                 follows = n + 1 < len(factors) and not operators[n] and isinstance(factors[n + 1], Group)
                 follows = follows and factors[n + 1].kind in ("round", "square")  # type: ignore[union-attr]
-                yield from sightings(f, bound, applied=follows)
+                after = factors[n + 1] if n + 1 < len(factors) and not operators[n] else None
+                power = after is not None and raised_brackets(after) is not None
+                applied_here = follows or (power and after is not None and argues(f, after))
+                for s in sightings(f, bound, applied=applied_here):
+                    own = power and isinstance(f, Symbol | Scripted) and s.place == f.place
+                    yield replace(s, raised=True) if own and not s.applied else s
         case BigOperator(sub=sub, body=body):
             inner = bound | frozenset(bound_letters(sub, body, bound))
             for item in sub.items if sub else ():
@@ -125,6 +132,30 @@ def sightings(node: Node, bound: frozenset[str], left: bool = False, applied: bo
         case _:
             for child in children(node):
                 yield from sightings(child, bound)
+
+
+FUNCTION_LETTERS = ("f", "g", "phi", "varphi", "psi", "Phi", "Psi")
+"""Letters that before brackets name functions more often than factors."""
+
+
+def is_quantity(node: Node) -> bool:
+    """One symbol, with what scripts it has."""
+    return isinstance(node, Symbol) or (isinstance(node, Scripted) and isinstance(node.base, Symbol))
+
+
+def raised_brackets(node: Node) -> Group | None:
+    """The brackets that a power stands behind: the (x) of (x)^2."""
+    group = node.base if isinstance(node, Scripted) and node.sub is None and not node.primes else None
+    return group if isinstance(group, Group) and group.kind in ("round", "square") else None
+
+
+def argues(f: Node, after: Node) -> bool:
+    """Whether brackets with a power are an argument: f(x)^2 is, \\lambda (a - b)^2 is a product."""
+    group = raised_brackets(after)
+    base = f.base if isinstance(f, Scripted) else f
+    if group is None or not isinstance(base, Symbol):
+        return False
+    return is_quantity(group.body) or base.name in (*FUNCTION_LETTERS, "sigma")
 
 
 def word_below(node: Node) -> str | None:
@@ -311,7 +342,9 @@ class Letters:
             self.arity[name] = len(axes)
         for key in keys:
             mine = [s for s in self.all if s.key == key]
-            if key not in self.declared.kinds and all((s.applied or s.left) and s.sub is None for s in mine):
+            if key not in self.declared.kinds and all(
+                (s.applied or s.left or s.raised) and s.sub is None for s in mine
+            ):
                 if key in self.declared.shapes or any(s.bold and key[:1].isupper() for s in mine):
                     continue  # A matrix before brackets is a factor.
                 if any(s.applied for s in mine) and not any(s.left and not s.applied for s in mine):

