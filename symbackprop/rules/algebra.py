@@ -419,6 +419,8 @@ def minus_signs(e: Expr, context: Context) -> Expr | None:
     """A minus sign before a bracket is taken into it where that leaves fewer signs."""
     if isinstance(e, Mul) and not e.roles and len(e.factors) == 2 and isinstance(e.factors[1], Div):
         quotient = e.factors[1]
+        if not isinstance(quotient.top, Add) or not isinstance(quotient.top.terms[0], Where | Delta):
+            return None  # x - mu stays what it is elsewhere; an indicator is what is taken away
         top = minus_signs(Mul((e.factors[0], quotient.top)), context)
         return None if top is None else Div(top, quotient.bottom)
     if isinstance(e, Mul) and not e.roles and e.factors[0] == Num(Fraction(-1)):
