@@ -614,3 +614,8 @@ def test_a_formula_that_means_nothing_says_so(text: str, message: str) -> None:
     with pytest.raises(ReadError) as e:
         read_line(text, m.system, m.notation)
     assert message in str(e.value)
+
+
+def test_a_sum_that_begins_before_its_axis_is_refused() -> None:
+    with pytest.raises(ModelReadError, match="begins at 0 here, but its axis at 1"):
+        read_model(r"C = \sum_{i=1}^{N} x_i w_i + \sum_{i=0}^{N} x_i")

@@ -251,6 +251,20 @@ class Axes:
                 c.first = 0
             elif c.first is None:
                 c.first = min(c.weak) if c.weak and min(c.weak) in (0, 1) else self.default_first
+        self.within_axes()
+
+    def within_axes(self) -> None:
+        """No sum may begin before the first position of its axis: a term that does not exist would be left out."""
+        for s in self.scopes.all.values():
+            c = self.of(s.id)
+            if c.recursion or not c.bounded or c.first is None or s.low is None or s.low.value is None:
+                continue
+            if s.low.value < c.first:
+                where = f" on line {c.first_claim.place.line}" if c.first_claim is not None else ""
+                raise self.fail(
+                    f"{s.letter} begins at {s.low} here, but its axis at {c.first}{where}; one first number would fit",
+                    s.place,
+                )
 
     def ranged(self, c: Class, low: Affine, high: Affine, place: Place) -> None:
         """A range is an axis as a whole where it has a single letter or number of places."""
