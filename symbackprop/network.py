@@ -131,6 +131,11 @@ class System:
             if e.lhs.family not in self.families:
                 raise ModelError(f"equation for {e.lhs.family}, which is no family of this network")
             loose = names(e.rhs) - names(e.lhs) - self.constants
+            odd = {n for c in e.guard for n in c.expr.names} - names(e.lhs) - self.constants
+            if odd:
+                raise ModelError(
+                    f"equation for {e.lhs.family}: a condition on {', '.join(sorted({n.split('@')[0] for n in odd}))}, which is no index on its left"
+                )
             if loose:
                 raise ModelError(
                     f"equation for {e.lhs.family}: index {', '.join(sorted(loose))} on the right is neither summed nor on the left"

@@ -619,3 +619,14 @@ def test_a_formula_that_means_nothing_says_so(text: str, message: str) -> None:
 def test_a_sum_that_begins_before_its_axis_is_refused() -> None:
     with pytest.raises(ModelReadError, match="begins at 0 here, but its axis at 1"):
         read_model(r"C = \sum_{i=1}^{N} x_i w_i + \sum_{i=0}^{N} x_i")
+
+
+def test_a_recursion_that_begins_on_two_sides_is_refused() -> None:
+    text = "%| i = 1..I\n%| j = 1..J\n" + r"h_{ij} = \tanh(u h_{i-1,j} + v h_{i,j-1} + x_{ij})"
+    with pytest.raises(ModelReadError, match="two of its indices"):
+        read_model(text)
+
+
+def test_a_condition_on_a_quantity_is_refused() -> None:
+    with pytest.raises(ModelReadError, match="which is no index"):
+        read_model(r"C = \sum_{i=1}^{N} r_i \\ r_i = w_i x_i \text{ where } w_i > 0")

@@ -411,6 +411,10 @@ class Settler:
             raise self.fail(
                 f"{family} at {at} has no equation, and {name} is another quantity; write an equation for it", place
             )
+        if name in self.bases:
+            raise self.fail(
+                f"{family} begins at {at} in two of its indices; an equation for each of the two sides would fit", place
+            )
         self.bases[name] = family
         self.moments[name] = self.axes.order(family)[self.letters[family].index(letter)]
         letters = self.letters[family]
