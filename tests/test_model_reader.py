@@ -630,3 +630,9 @@ def test_a_recursion_that_begins_on_two_sides_is_refused() -> None:
 def test_a_condition_on_a_quantity_is_refused() -> None:
     with pytest.raises(ModelReadError, match="which is no index"):
         read_model(r"C = \sum_{i=1}^{N} r_i \\ r_i = w_i x_i \text{ where } w_i > 0")
+
+
+@pytest.mark.parametrize("sign", ["*", "+", "-"])
+def test_a_sign_above_a_letter_is_no_name(sign: str) -> None:
+    with pytest.raises(ModelReadError):
+        read_model(rf"z_j = \sum_{{k=1}}^{{K}} w^{sign}_{{jk}} x_k")

@@ -389,6 +389,10 @@ class Letters:
             ):
                 upper.append(n)
                 around = {"(": "()", "[": "[]", r"\langle": "<>"}.get(brackets, around)
+            elif isinstance(n, Symbol) and not n.name[:1].isalnum():
+                raise self.source.error(
+                    f"{s.key}^{n.name}: a sign is no name and no power; a letter such as {s.key}^A would fit", n.place
+                )
             elif (unit := unit_of(n)) is not None and (brackets or is_unit(n, s.letters)):
                 units.append(unit)
                 around = {"(": "()", "[": "[]"}.get(brackets, around)
