@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from symbackprop.network import System
     from symbackprop.read.model import Model
     from symbackprop.render.document import Document
+    from symbackprop.report import Report
     from symbackprop.symbols import Expr, Family, Partial, Ref
     from symbackprop.verdict import Check
 
@@ -124,7 +125,7 @@ def load(model: str | os.PathLike[str], sizes: Any = None, **changes: Any) -> Ne
 
     found = find_model(model)
     numbers = dict(sizes) if isinstance(sizes, Mapping) else None
-    made = library_model(found.name) if found.name in models() and not numbers else read(found, numbers)
+    made = library_model(found.name) if found == models().get(found.name) and not numbers else read(found, numbers)
     notation = find_notation(changes.pop("notation", made.notation))
     if sizes is not None and numbers is None:
         changes["sizes"] = sizes
@@ -276,6 +277,58 @@ class Network:
         if wrong is not None:
             raise GoalError(f"{goal}: {wrong}")
         return Partial(Ref(self.system.cost, ()), ref)
+
+    def check(
+        self,
+        text: str | bytes,
+        goal: str | None = None,
+        let: Sequence[str] = (),
+        name: str = "",
+        explain: bool = True,
+    ) -> Report:
+        r"""A verdict on hand-written maths: each claim proved, refuted with numbers and its slip named, or left open.
+
+        Args:
+            text: A formula, a derivation, or a whole document in LaTeX, in Markdown or as a notebook; its bytes or its text.
+            goal: What was asked, as for `derive`: `report.answered` says whether a proved line answers it.
+            let: Names that the author has for symbols of this network: `["E=C_0", r"\sigma=g"]`.
+            name: Of the file, for the report.
+            explain: Put the derivation of the right answer beside each refuted claim.
+
+        Raises:
+            GoalError: The goal is no derivative of this network.
+            ReadError: A renaming in `let` is not understood. Of `text` nothing is ever raised.
+
+        >>> report = dense().check(r"\frac{\partial C_0}{\partial a_j^{(L)}} = a_j^{(L)} - y_j")
+        >>> report.verdict, report.claims[0].causes[0]
+        ('refuted', 'factor')
+        """
+        from symbackprop.judge import Setting, check
+        from symbackprop.read.handin import read_let
+
+        return check(
+            Setting(self.system, self.notation),
+            text,
+            goal=self.goal(goal) if goal is not None else None,
+            asked=goal or "",
+            lets=tuple(read_let(x) for x in let),
+            name=name,
+            model=self.label,
+            explain=self._explained if explain else None,
+        )
+
+    def _explained(self, left: Expr) -> tuple[tuple[str, str], ...]:
+        """The steps to the right answer for a left side: names of rules and LaTeX."""
+        from symbackprop.errors import SymbackpropError
+        from symbackprop.symbols import Partial
+
+        if not isinstance(left, Partial):
+            return ()
+        try:
+            derivation = Derivation(self, left)
+            return tuple((s.rule, s.latex()) for s in derivation.steps)
+        except SymbackpropError:
+            return ()
 
     def _first_goal(self) -> str:
         """The family of the textbook goal: the first parameter that the cost depends on, or else the first datum."""

@@ -33,6 +33,7 @@ The mathematics of backpropagation: derivations, checks, gradient functions.
 positional arguments:
   COMMAND
     derive    derive a gradient, step by step
+    check     check hand-written mathematics, line by line
     gradient  write the gradient function as a module
     models    list the built-in models
     model     show what was understood of a model

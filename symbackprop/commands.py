@@ -1,4 +1,4 @@
-"""What the commands derive, gradient, models and model do.
+"""What the commands derive, check, gradient, models and model do.
 
 Results go to standard output, messages to standard error. Exit status: 0 done; 1 a check refuted;
 2 bad usage or input; 3 a check left undecided.
@@ -16,6 +16,8 @@ from symbackprop import __version__
 
 if TYPE_CHECKING:
     from symbackprop.api import Network, Rendered
+    from symbackprop.batch import HandIn, Setting
+    from symbackprop.report import Report
 
 HELP_WIDTH = 98
 
@@ -70,6 +72,15 @@ def parser() -> Parser:
     d.add_argument("--ascii", action="store_true", help="plain ASCII instead of Unicode")
     d.set_defaults(run=run_derive)
 
+    c = commands.add_parser(
+        "check",
+        help="check hand-written mathematics, line by line",
+        description="Check each formula of a hand-in: proved, refuted with numbers, undecided, or not understood.",
+        epilog="Exit status: 0 every claim proved, and the goal answered; 1 something refuted; 2 bad usage, an unreadable "
+        "file, a bad model file; 3 anything else. Of several files the first that holds of 1, 2, 3, 0.",
+    )
+    check_options(c)
+
     g = commands.add_parser(
         "gradient",
         help="write the gradient function as a module",
@@ -95,6 +106,29 @@ def parser() -> Parser:
     return top
 
 
+def check_options(c: argparse.ArgumentParser) -> None:
+    c.add_argument(
+        "files", nargs="+", metavar="FILE", help="LaTeX, Markdown or a notebook; a folder of them; - is standard input"
+    )
+    model_options(c)
+    c.add_argument("--goal", metavar="GOAL", help="the question that should be answered, as derive takes it")
+    c.add_argument(
+        "--let", action="append", default=[], metavar="NAME=NAME", help="what a symbol stands for, such as 'E=C_0'"
+    )
+    c.add_argument("--json", action="store_true", help="JSON: one object, or one on each line for several files")
+    c.add_argument("--format", metavar="FORMAT", help="text (default), md, html or json")
+    c.add_argument(
+        "-o", "--output", metavar="FILE", help="write to FILE; its ending gives the format; - is standard output"
+    )
+    c.add_argument("--ascii", action="store_true", help="plain ASCII instead of Unicode")
+    many = c.add_argument_group("several files")
+    many.add_argument("--csv", metavar="FILE", help="also write the table as CSV")
+    many.add_argument("--jobs", metavar="N", help="processes at once; default: one on each core")
+    many.add_argument("--timeout", default="60", metavar="SECONDS", help="for each file; default: 60")
+    many.add_argument("--cluster", metavar="ADDRESS", help="use a Dask cluster, such as tcp://10.0.0.1:8786")
+    c.set_defaults(run=run_check)
+
+
 def model_options(p: argparse.ArgumentParser) -> None:
     group = p.add_argument_group("model options")
     group.add_argument(
@@ -118,6 +152,11 @@ def model_options(p: argparse.ArgumentParser) -> None:
 
 def network(options: argparse.Namespace) -> Network:
     """The network that the model options describe."""
+    return opened(options.model, **model_changes(options))
+
+
+def model_changes(options: argparse.Namespace) -> dict[str, Any]:
+    """What the model options change of a model, as arguments of `load`."""
     from symbackprop.errors import ModelError
 
     changes: dict[str, Any] = {}
@@ -135,7 +174,7 @@ def network(options: argparse.Namespace) -> Network:
     numbers = dict(named_size(text) for text in options.size)
     if numbers and "sizes" in changes:
         raise ModelError("give either --sizes or --size, not both")
-    return opened(options.model, **({"sizes": numbers} if numbers else {}), **changes)
+    return {**({"sizes": numbers} if numbers else {}), **changes}
 
 
 def opened(model: str, **changes: Any) -> Network:
@@ -204,6 +243,255 @@ def run_derive(options: argparse.Namespace) -> int:
         checked = shown.outcome(net.notation)
     write(result, options.output)
     return {"proved": 0, "refuted": 1, "undecided": 3}[checked]
+
+
+# ---------------------------------------------------------------- check
+
+MOST_SHOWN = 500
+"""Files whose reports go into one page."""
+
+
+def run_check(options: argparse.Namespace) -> int:
+    """Check one file here, several in processes of their own."""
+    from symbackprop.batch import find_files
+
+    form = check_form(options)
+    seconds, jobs = check_limits(options)
+    if "-" in options.files and (options.model == "-" or options.files.count("-") > 1):
+        raise usage("standard input can be read only once; give a file for the other")
+    net, setting = check_setting(options, seconds)
+    several = len(options.files) > 1 or options.csv or options.cluster or os.path.isdir(options.files[0])
+    if not several:
+        return check_alone(net, setting, options, form)
+    paths = list(find_files(options.files))
+    if form in ("html", "md") and len(paths) > MOST_SHOWN:
+        raise usage(f"{len(paths)} files are too many for one page, at most {MOST_SHOWN}; use --json, --csv, or fewer")
+    return check_several(paths, setting, options, form, jobs)
+
+
+def usage(message: str) -> Exception:
+    from symbackprop.errors import OutputError
+
+    return OutputError(message)
+
+
+def check_form(options: argparse.Namespace) -> str:
+    """The format asked for, else what the output's ending implies, else text."""
+    from symbackprop.errors import UnknownNameError, nearest
+    from symbackprop.report import FORMS
+
+    form = form_of(options)
+    if options.json:
+        if options.format not in (None, "json"):
+            raise usage(f"give either --json or --format {options.format}")
+        form = "json"
+    if form not in FORMS:
+        raise UnknownNameError(f"a check has no format {form!r}{nearest(form, FORMS)}")
+    return form
+
+
+def check_limits(options: argparse.Namespace) -> tuple[float, int | None]:
+    """Seconds for a file, and how many processes."""
+    import math
+
+    try:
+        seconds = float(options.timeout)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= 86_400:
+        raise usage(f"--timeout {options.timeout}: expected seconds, such as 60")
+    jobs = options.jobs
+    if jobs is not None and not (jobs.isascii() and jobs.isdigit() and 0 < int(jobs) <= 4096):
+        raise usage(f"--jobs {jobs}: expected a number of processes, from 1")
+    return seconds, None if jobs is None else int(jobs)
+
+
+def check_setting(options: argparse.Namespace, seconds: float) -> tuple[Network, Setting]:
+    """The network to check against, and the same as data for other processes."""
+    from symbackprop.batch import Setting
+    from symbackprop.models import find_model, models, read_file
+
+    changes, text, name = model_changes(options), None, options.model
+    if name == "-":
+        name, text = "standard input", as_text(sys.stdin.buffer.read(), "the model from standard input")
+    elif name not in models():
+        text = as_text(read_file(find_model(name).path), name)
+    setting = Setting(name, text, changes, options.goal, tuple(options.let), seconds)
+    net = setting.network() if options.model == "-" else opened(name, **changes)
+    net.check("", goal=setting.goal, let=setting.let)  # a wrong goal is a fault of the command, not of a hand-in
+    return net, setting
+
+
+def as_text(data: bytes, name: str) -> str:
+    from symbackprop.errors import ModelError
+
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as e:
+        raise ModelError(f"{name}: byte {e.start} is no UTF-8") from None
+
+
+def check_alone(net: Network, setting: Setting, options: argparse.Namespace, form: str) -> int:
+    from symbackprop.batch import check_one, hand_in
+    from symbackprop.errors import OutputError
+
+    given = hand_in(options.files[0])
+    if given.error:
+        raise OutputError(given.error)
+    with Progress("checking"), Alarm(setting.timeout) as clock:
+        report = check_one(net, setting, given)
+    if clock.rang:
+        report = clock.report(given)
+    write(check_text(report, options, form), options.output)
+    return report.exit_status
+
+
+class Alarm:
+    """A limit on the time of what runs here, where the system has one; what runs over it is left."""
+
+    class Rang(BaseException):
+        """Nothing that is checked may take this for an error of its own."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.rang, self.over = seconds, False, False
+
+    def __enter__(self) -> Alarm:
+        import signal
+        import threading
+
+        self.set = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+        if self.set:
+            self.before = signal.signal(signal.SIGALRM, self.ring)
+            signal.setitimer(signal.ITIMER_REAL, self.seconds)
+        return self
+
+    def ring(self, *_: object) -> None:
+        if not self.over:
+            self.rang = True
+            raise Alarm.Rang
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        self.over = True
+        import signal
+
+        if self.set:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, self.before)
+        return kind is Alarm.Rang
+
+    def report(self, given: HandIn) -> Report:
+        from symbackprop.batch import unfinished
+
+        return unfinished(given.name, f"too large: stopped after {self.seconds:g} s")
+
+
+def check_text(report: Report, options: argparse.Namespace, form: str) -> str:
+    if form == "text":
+        plain = options.ascii or not unicode_output()
+        return report.text(ascii=plain, columns=columns(options), colour=in_colour(options))
+    if form == "json":
+        from symbackprop.render.findings import to_json
+
+        return to_json(report.record()) + "\n"
+    return report.render(form)
+
+
+def in_colour(options: argparse.Namespace) -> bool:
+    """Whether standard output is a terminal that wants colours."""
+    to_terminal = options.output in (None, "-") and sys.stdout is not None and sys.stdout.isatty()
+    return to_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def check_several(
+    paths: Sequence[str], setting: Setting, options: argparse.Namespace, form: str, jobs: int | None
+) -> int:
+    """Check many files; what is done when it is interrupted is written all the same."""
+    from symbackprop.batch import check_many, hand_in, worst
+    from symbackprop.render.findings_table import Line, csv_text
+
+    given = map(hand_in, paths)
+    if options.cluster:
+        from symbackprop.cluster import check_on_cluster
+
+        reports = check_on_cluster(given, setting, options.cluster)
+    else:
+        reports = check_many(given, setting, min(jobs, len(paths)) if jobs else None)
+    lines: list[Line] = []
+    kept: list[Report] = []
+    shown: list[str] = []
+    statuses: set[int] = set()
+    stopped = False
+    with Counter(len(paths)) as counter:
+        try:
+            for r in reports:
+                lines.append(Line.of(r))
+                statuses.add(r.exit_status)
+                counter.done(r)
+                if form in ("html", "md"):
+                    kept.append(r)
+                elif form == "json":
+                    line = check_text(r, options, form)
+                    shown.append(line) if options.output not in (None, "-") else write(line, None)
+        except KeyboardInterrupt:
+            stopped = True
+    if form == "json":
+        if options.output not in (None, "-"):
+            write("".join(shown), options.output)
+    else:
+        write(several_text(lines, kept, options, form), options.output)
+    if options.csv:
+        write(csv_text(lines), options.csv)
+    if stopped:
+        print(f"symbackprop: stopped; {len(lines)} of {len(paths)} files are checked", file=sys.stderr)
+        return 130
+    return worst(statuses)
+
+
+def several_text(lines: Sequence[Any], reports: Sequence[Report], options: argparse.Namespace, form: str) -> str:
+    from symbackprop.render.findings_table import markdown_table, table
+
+    if form == "html":
+        from symbackprop.render.findings_html import page
+
+        return page(reports)
+    if form == "md":
+        return "\n".join([markdown_table(lines), *(r.markdown() for r in reports)])
+    plain = options.ascii or not unicode_output()
+    return table(lines, ascii_only=plain, columns=columns(options), colour=in_colour(options))
+
+
+class Counter:
+    """How many files are done, on standard error while it is a terminal; what cannot be read is told in any case."""
+
+    def __init__(self, total: int) -> None:
+        import time
+
+        self.total, self.count, self.wrong, self.clock = total, 0, 0, time.monotonic
+        self.live = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self.start = self.last = self.clock()
+
+    def __enter__(self) -> Counter:
+        return self
+
+    def done(self, report: Report) -> None:
+        self.count += 1
+        self.wrong += report.verdict == "refuted"
+        if report.error:
+            self.clear()
+            print(f"symbackprop: {report.error}", file=sys.stderr)
+        now = self.clock()
+        if self.live and (now - self.last > 0.1 or self.count == self.total):
+            self.last = now
+            rate = self.count / max(now - self.start, 1e-9)
+            said = f"checked {self.count} of {self.total}, {self.wrong} refuted, {rate:.1f} a second"
+            print(f"\r\x1b[K{said}", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        if self.live:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def __exit__(self, *_: object) -> None:
+        self.clear()
 
 
 def one_goal(words: Sequence[str]) -> str | None:

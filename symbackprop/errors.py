@@ -48,6 +48,14 @@ class ReadError(GoalError):
         return f"{shown}\n{' ' * (self.column - 1 - start)}^"
 
 
+class ReadShapeError(ReadError):
+    """Arrays whose shapes do not fit in a sum, a product or an equation, with the place and both shapes."""
+
+
+class ReadIndexError(ReadError):
+    """Indices that no quantity of that letter has, with the place and the quantity that comes nearest."""
+
+
 class ModelReadError(ReadError, ModelError):
     """A model file that is not understood, or has two readings, with its place."""
 

@@ -128,4 +128,4 @@ def find_notation(name: str | Notation) -> Notation:
         model = find_model(name)
     except UnknownNameError:
         raise UnknownNameError(f"no notation is called {name!r}{nearest(str(name), models())}") from None
-    return library_model(model.name).notation if model.name in models() else read(model).notation
+    return library_model(model.name).notation if model == models().get(model.name) else read(model).notation

@@ -55,6 +55,7 @@ class Notation:
         title: What the model file calls itself.
         unbounded: Labels of axes over which sums are written without limits, as the author wrote them.
         zero: Families that are 0 outside their range (padding), so that no bracket says so.
+        labels: Letters set below some symbols that count nothing, such as the n of E_n; they may be left out.
     """
 
     name: str = field(compare=False)
@@ -74,6 +75,7 @@ class Notation:
     title: str = field(default="", compare=False)
     unbounded: frozenset[str] = frozenset()
     zero: frozenset[str] = frozenset()
+    labels: frozenset[str] = frozenset()
 
     def first_of(self, label: str) -> int:
         """The number of the first position of a node axis."""

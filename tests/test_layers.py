@@ -23,8 +23,12 @@ ROWS = (
     "derive check sympy_bridge read correspond",
     "matrix further",
     "own compile render models output equations",
+    "report",
+    "judge",
     "numbers translate",
     "api",
+    "batch",
+    "cluster",
     "commands",
     "cli",
 )

@@ -44,10 +44,23 @@ class Array:
 
 
 class Joins(Protocol):
-    """Who is told that two indices run over one axis."""
+    """Who is told that two indices run over one axis, and knows their lengths where a network is known."""
 
     def join(self, a: str, b: str, place: Place) -> None: ...
     def fail(self, message: str, place: Place) -> ReadError: ...
+    def misfit(self, message: str, place: Place) -> ReadError: ...
+    def agree(self, a: str, b: str) -> bool: ...
+    def length(self, a: str) -> str: ...
+
+
+def sizes(a: Array, joins: Joins) -> str:
+    """A shape as rows and columns, n_l x n_{l-1}; in words where a length is not known."""
+    lengths = [joins.length(x) for x in a.open]
+    if not lengths or len(lengths) > 2 or not all(lengths):
+        return a.shape
+    if len(lengths) == 1:
+        return f"{a.shape} (1 x {lengths[0]})" if a.row else f"{a.shape} ({lengths[0]} x 1)"
+    return f"{a.shape} ({' x '.join(lengths)})"
 
 
 def renamed(a: Array, to: tuple[str, ...], joins: Joins, place: Place) -> Expr:
@@ -62,9 +75,16 @@ def renamed(a: Array, to: tuple[str, ...], joins: Joins, place: Place) -> Expr:
 
 def same_shape(a: Array, b: Array, what: str, joins: Joins, place: Place) -> Expr:
     """The entry of `b` at the indices of `a`."""
-    if len(a.open) != len(b.open) or (len(a.open) == 1 and a.row != b.row):
-        raise joins.fail(f"{what} of {a.shape} and {b.shape}; both sides need one shape", place)
+    if not alike(a, b, joins):
+        raise joins.misfit(f"{what} of {sizes(a, joins)} and {sizes(b, joins)}; both sides need one shape", place)
     return renamed(b, a.open, joins, place)
+
+
+def alike(a: Array, b: Array, joins: Joins) -> bool:
+    """Whether two arrays have one shape."""
+    if len(a.open) != len(b.open) or (len(a.open) == 1 and a.row != b.row):
+        return False
+    return all(joins.agree(x, y) for x, y in zip(a.open, b.open, strict=True))
 
 
 def add(a: Array, b: Array, joins: Joins, place: Place) -> Array:
@@ -93,16 +113,21 @@ def multiply(a: Array, b: Array, joins: Joins, place: Place) -> Array:
             return Array(contracted(a, b, joins, place))
         if not a.row and b.row:
             return Array(times(a, b.expr), (*a.open, *b.open))
-        raise joins.fail(
-            f"{a.shape} times {b.shape} has no shape; {a.shape} times its partner's transpose, or \\odot, would fit",
+        raise joins.misfit(
+            f"{sizes(a, joins)} times {sizes(b, joins)} has no shape; {a.shape} times its partner's transpose, or "
+            "\\odot, would fit",
             place,
         )
     if left > 2 or right > 2:
         raise joins.fail(f"a product of {a.shape} and {b.shape} is not read; write it with indices", place)
     if left == 1 and not a.row:
-        raise joins.fail("a column times a matrix has no shape; the column's transpose would fit", place)
+        raise joins.misfit(
+            f"{sizes(a, joins)} times {sizes(b, joins)} has no shape; the column's transpose would fit", place
+        )
     if right == 1 and b.row:
-        raise joins.fail("a matrix times a row has no shape; the row's transpose would fit", place)
+        raise joins.misfit(
+            f"{sizes(a, joins)} times {sizes(b, joins)} has no shape; the row's transpose would fit", place
+        )
     body = contracted(a, b, joins, place)
     return Array(body, (*a.open[:-1], *b.open[1:]), row=left == 1)
 
@@ -114,6 +139,12 @@ def times(a: Array, b: Expr) -> Expr:
 
 def contracted(a: Array, b: Array, joins: Joins, place: Place) -> Expr:
     index = a.open[-1]
+    if not joins.agree(index, b.open[0]):
+        raise joins.misfit(
+            f"{sizes(a, joins)} times {sizes(b, joins)} has no shape; {joins.length(index)} columns meet "
+            f"{joins.length(b.open[0])} rows",
+            place,
+        )
     right = renamed(Array(b.expr, (b.open[0],)), (index,), joins, place)
     return Sum(index, OPEN, times(a, right))
 

@@ -6,7 +6,7 @@ Each line has a keyword of its own, or is a range such as `l = 1..L`; one that c
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from symbackprop.errors import ReadError, nearest
@@ -50,6 +50,14 @@ class Declarations:
     source: str = ""
     greek: dict[str, str] = field(default_factory=dict)
     """LaTeX of index letters that are not their own name."""
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Symbols by other names."""
+        for said in (self.kinds, self.labels, self.zero, self.shapes, self.meanings, self.gradients):
+            for old in said.keys() & names.keys():
+                said[names[old]] = said.pop(old)  # type: ignore[attr-defined,index]
+        if self.cost is not None:
+            self.cost = (names.get(self.cost[0], self.cost[0]), self.cost[1])
 
 
 ROLES: dict[str, Role] = {"incoming": "incoming", "slope": "slope", "upstream": "upstream"}

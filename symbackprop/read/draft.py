@@ -175,14 +175,25 @@ class Drafter(Conditions):
                 product = self.divided(product, v, f.place)
                 divided = True
             elif op in ("", r"\cdot", r"\times", "*"):
-                if divided and op == "" and isinstance(f, Number):
-                    raise self.fail("what the / divides by is not clear; put it in brackets", f.place)
+                if divided and op == "":
+                    self.check_divisor(factors[n - 1], f)
+                divided = False
                 product = multiply(product, v, self.scopes, f.place)
             else:
                 raise self.fail(f"the product sign {op} is not understood here", node.place)
             n += 1
         assert product is not None
         return product
+
+    def check_divisor(self, divisor: Node, after: Node) -> None:
+        """Refuse 1/2N, which may be (1/2)N or 1/(2N); a sum, or brackets behind a number, are a factor of their own."""
+        apart = isinstance(after, BigOperator | Quotient | Differential | Application)
+        if not apart and not (isinstance(divisor, Number) and is_bracketed(after)):
+            raise self.fail(
+                f"{self.text(after)!r} behind a / may belong to what it divides by or be a factor of its own; "
+                f"\\frac{{...}}{{...}} or brackets would say",
+                after.place,
+            )
 
     def divided(self, top: Array, bottom: Array, place: Place) -> Array:
         if bottom.open:
@@ -267,6 +278,11 @@ class Drafter(Conditions):
                 raise self.fail(f"a power of {v.shape} is not read; write it with indices", place)
             v = mapped(v, lambda e, x=exponent: Pow(e, x))  # type: ignore[misc]
         return v
+
+
+def is_bracketed(node: Node) -> bool:
+    """Brackets, with a power or without."""
+    return isinstance(node.base if isinstance(node, Scripted) else node, Group)
 
 
 __all__ = ["Definition", "Drafter", "Signature", "digits"]

@@ -8,13 +8,15 @@ of the largest, arrays. A letter that nothing binds stands for any place on its 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
-from symbackprop.errors import ReadError
-from symbackprop.indices import Affine, Axis, Guard, affine, at_least
+from symbackprop.errors import ReadError, ReadIndexError
+from symbackprop.indices import Affine, Axis, Constraint, Guard, affine, at_least
 from symbackprop.network import SAMPLES, System
 from symbackprop.notation import Notation
-from symbackprop.read.arrays import OPEN, Array, add, mapped, multiply
+from symbackprop.read.arrays import OPEN, Array, add, alike, is_constant, mapped, multiply, sizes
 from symbackprop.read.declare import Declarations
 from symbackprop.read.dots import is_instance, summand
 from symbackprop.read.draft import Drafter, digits
@@ -23,7 +25,8 @@ from symbackprop.read.known_axes import KnownAxes, KnownSettler
 from symbackprop.read.latex import parse_document
 from symbackprop.read.lexer import Source
 from symbackprop.read.names import letter_of
-from symbackprop.read.scan import Reading, Sighting
+from symbackprop.read.ranges import Said
+from symbackprop.read.scan import Reading, Sighting, bound_letters, is_quantity, size_letters
 from symbackprop.read.scopes import Env, Scopes
 from symbackprop.read.syntax import (
     Application,
@@ -34,12 +37,15 @@ from symbackprop.read.syntax import (
     Fraction,
     Group,
     Listing,
+    Nabla,
     Node,
+    Number,
     Place,
     Product,
     Row,
     Scripted,
     Symbol,
+    children,
     differentials,
 )
 from symbackprop.read.syntax import (
@@ -67,8 +73,55 @@ from symbackprop.symbols import (
     Vec,
     Where,
     Winner,
+    names,
     walk,
 )
+
+
+@dataclass(frozen=True)
+class ReadLine:
+    """A line of a text about a network, read.
+
+    Args:
+        sides: What is said to be equal, in order; of a continued line its right sides alone. Arrays are `Vec`s.
+        guard: What the line says of the range of its indices.
+        free: The index letters that nothing in the line binds, each with its axis.
+        places: Where each side stands.
+        apart: Index expressions that are not 0: j-i for a line that holds for j other than i.
+        shapes: The shape of each side.
+        remarks: Words beside the line that do not restrict it.
+    """
+
+    sides: tuple[Expr, ...]
+    guard: Guard
+    free: Mapping[str, Axis]
+    places: tuple[Place, ...]
+    apart: tuple[Affine, ...] = ()
+    shapes: tuple[Shape, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Shape:
+    """No axis for a number, one for a column, or a row where it lies, two for a matrix."""
+
+    axes: tuple[Axis, ...] = ()
+    row: bool = False
+    text: str = ""
+
+
+def read_claim(row: Row, source: Source, system: System, notation: Notation) -> ReadLine:
+    r"""What a line of a text says of a network, and where.
+
+    Args:
+        row: From `parse_document` of the text of `source`.
+
+    Raises:
+        ReadShapeError: Arrays in it do not fit; the message has both shapes.
+        ReadIndexError: A quantity has other indices than written.
+        ReadError: It is not understood, or is no equation.
+    """
+    return Reader(source, system, notation).claim(row)
 
 
 def read_expression(text: str, system: System, notation: Notation) -> Expr:
@@ -143,7 +196,16 @@ class Reader:
             for x, a in zip(f.indices, f.axes, strict=True)
             if a.kind == "recursion"
         )
-        self.scopes = Scopes(self.source, set(self.system.constants), clocks=clocks, lenient=True)
+        width = self.notation.width == "n"
+        self.scopes = Scopes(
+            self.source,
+            set(self.system.constants),
+            clocks=clocks,
+            lenient=True,
+            stems=frozenset(stems),
+            one_width=min(stems, default="") if width else "",
+            numbers=self.system.size,
+        )
         if self.notation.width in ("n", "none"):
             self.scopes.constants |= stems
         if self.system.mean is not None:
@@ -160,33 +222,121 @@ class Reader:
         )
 
     def line(self, row: Row) -> tuple[Expr, ...]:
+        arrays = self.arrays(row, ("=", ":=", "equiv", "approx"))
+        self.said(row)  # what a line says of its range does not change what its sides are
+        return tuple(self.settled(arrays)[0])
+
+    def claim(self, row: Row) -> ReadLine:
+        """The line with its range; see `ReadLine`."""
+        arrays = self.arrays(row, ("=", ":=", "equiv"))
+        self.same_shapes(arrays, row)
+        said = self.said(row)
+        sides, letters, axes = self.settled(arrays, uniform=True)
+        free = {
+            s.letter: axes.found[s.id].substitute(letters)
+            for s in self.scopes.all.values()
+            if s.free and s.id in axes.found
+        }
+        return ReadLine(
+            tuple(sides),
+            self.guard(said.guard, letters, axes),
+            MappingProxyType({x: a for x, a in free.items() if "#" not in str(a.at)}),
+            tuple(n.place for n in nodes_of(row)),
+            tuple(a.substitute(letters) for a in said.apart),
+            tuple(self.shape(a, letters) for a in arrays),
+            tuple(said.remarks),
+        )
+
+    def arrays(self, row: Row, signs: tuple[str, ...]) -> list[Array]:
+        """The sides of a line, on no axes yet."""
         env: Env = {}
-        guard = self.conditions(row, env)
-        del guard  # what a line says of its range does not change what its sides are
+        nodes = nodes_of(row)
+        self.drafter.lone = frozenset(id(n) for n in nodes if isinstance(n, Symbol))
         if row.relations and row.relations[0].sign == "<-" and row.left is not None:
-            target, value = self.drafter.value(row.left, env), self.drafter.value(row.relations[0].right, env)
+            target, value = (self.drafter.value(n, env) for n in nodes[:2])
             if not isinstance(target.expr, Ref):
                 raise self.source.error("an update changes a quantity", row.left.place)
-            whole = self.settled([Array(Assign(target.expr, value.expr))])
-            return tuple(whole)
-        lone = [n for n in (row.left, *(r.right for r in row.relations)) if isinstance(n, Symbol)]
-        self.drafter.lone = frozenset(id(n) for n in lone)
-        nodes = [*([row.left] if row.left is not None else []), *(r.right for r in row.relations)]
+            return [Array(Assign(target.expr, value.expr))]
+        self.drafter.counts = self.counts(nodes)
+        self.scopes.constants |= self.drafter.counts.keys()
         for r in row.relations:
-            if r.sign not in ("=", ":=", "equiv", "approx"):
-                raise self.source.error(f"the relation {r.sign!r} is not read here", r.place)
-        return tuple(self.settled([self.drafter.value(n, env) for n in nodes]))
+            if r.sign not in signs:
+                raise self.source.error(NO_EQUATION.get(r.sign, f"the relation {r.sign!r} is not read here"), r.place)
+        return [self.drafter.value(n, env) for n in nodes]
 
-    def conditions(self, row: Row, env: Env) -> Guard:
-        out: Guard = ()
-        for c in row.conditions:
-            inner = c.body if isinstance(c, Group) else c
-            for x in inner.items if isinstance(inner, Listing) else (inner,):
-                if isinstance(x, Chain):
-                    out += self.scopes.chain(x, env)
+    def counts(self, nodes: list[Node]) -> dict[str, Axis]:
+        """Letters that in this line are the number of samples, or the length of another axis that has its own letter.
+
+        Before a sum over samples n is their number, though it is a width elsewhere.
+        """
+        lengths: dict[str, set[Axis]] = {}
+        for f in self.system.families.values():
+            for x, a in zip(f.indices, f.axes, strict=True):
+                lengths.setdefault(x, set()).add(a)
+        out: dict[str, Axis] = {}
+        known = self.system.constants | self.drafter.lexicon.looks.keys() | lengths.keys()
+        for big in (b for n in nodes for b in big_operators(n)):
+            for letter in size_letters(replace(big, body=Number("1", big.place)), frozenset()):
+                axes = set().union(*(lengths.get(x, set()) for x in bound_letters(big.sub)))
+                if letter in known or len(axes) != 1 or letter.endswith("_"):
+                    continue
+                (axis,) = axes
+                if axis.kind == "node" and axis.at is None:
+                    out[letter] = axis
         return out
 
-    def settled(self, drafts: list[Array]) -> list[Expr]:
+    def same_shapes(self, arrays: list[Array], row: Row) -> None:
+        """Refuse sides of unlike shapes; a plain number may stand for each entry of an array."""
+        for n, a in enumerate(arrays[1:], 1):
+            first = arrays[0]
+            plain = any(not x.open and is_constant(x.expr) for x in (first, a))
+            if not alike(first, a, self.scopes) and not plain:
+                raise self.source.misfit(
+                    f"{sizes(first, self.scopes)} is said to equal {sizes(a, self.scopes)}; both sides need one shape",
+                    nodes_of(row)[n].place,
+                )
+
+    def said(self, row: Row) -> Said:
+        """What stands behind the line."""
+        known = self.scopes.unbound.keys() | self.scopes.constants | self.scopes.stems
+        quantities = self.drafter.lexicon.looks.keys() | self.drafter.lexicon.gradients.keys()
+        said = Said(self.scopes, lambda letter: letter in known or letter not in quantities)
+        said.read(row.conditions)
+        return said
+
+    def guard(self, said: list[Constraint], letters: Mapping[str, Affine], axes: KnownAxes) -> Guard:
+        """Conditions in positions; those that only say that an index is on its axis are left out."""
+        out: list[Constraint] = []
+        for c in said:
+            mine = [n for n in c.expr.names if n in self.scopes.all]
+            widths = c.expr.names - self.scopes.all.keys() - self.system.constants
+            if not widths:
+                out.append(c.substitute(letters))
+                continue
+            axis = axes.axis(mine[0]) if len(mine) == 1 else OPEN
+            end = affine(min(widths)) - affine(mine[0]) if mine else affine(0)
+            beyond = (c.expr - end).value
+            name = min(widths).partition("@")[0]
+            first = self.notation.first_of(axis.label) if axis.kind == "node" else 0
+            if axis.label != name or beyond is None or c.equal or beyond < first - 1:
+                raise self.source.error(
+                    f"a range that ends at {name} and not at the end of its axis is not understood",
+                    self.scopes.all[mine[0]].place if mine else self.source.place(0, 0),
+                )
+        return tuple(dict.fromkeys(out))
+
+    def shape(self, a: Array, letters: Mapping[str, Affine]) -> Shape:
+        axes = [self.scopes.lengths.get(x, OPEN).substitute(letters) for x in a.open]
+        return Shape(tuple(axes), a.row, sizes(a, self.scopes))
+
+    def settled(
+        self, drafts: list[Array], uniform: bool = False
+    ) -> tuple[list[Expr], dict[str, Affine], KnownAxes]:
+        """Sides on their axes, and what each free letter's scope is in them.
+
+        Args:
+            uniform: The array of the derivatives by the entries of an array is a `Vec` like any other.
+        """
         axes = KnownAxes(
             self.system, self.notation, self.scopes, self.drafter.declared, [a.expr for a in drafts], self.source
         )
@@ -197,10 +347,15 @@ class Reader:
             self.system.constants,
             self.notation.zero,
             system=self.system,
+            counts=self.drafter.counts,
         )
         free = [s for s in self.scopes.all.values() if s.free]
+        used = frozenset().union(*(names(a.expr) for a in drafts))
         letters: dict[str, Affine] = {}
         for s in free:
+            if s.id not in used and "@" + s.id not in used and not axes.knows(s.id):
+                letters[s.id] = affine(s.letter)  # in a condition only
+                continue
             sample = axes.axis(s.id).kind == "sample" and s.letter == self.notation.sample
             letters |= settler.meant(s, affine("i" if sample else s.letter))
         taken = frozenset(s.letter for s in free)
@@ -208,9 +363,34 @@ class Reader:
         for a in drafts:
             e = a.expr
             for index in reversed(a.open):
-                e = Vec(index, OPEN, e)
+                if isinstance(e, Partial) and not uniform:
+                    e = replace(e, bottom=Vec(index, OPEN, e.bottom))
+                else:
+                    e = Vec(index, OPEN, e)
             out.append(settler.padded(settler.expression(e, letters, taken, None)))
-        return out
+        return out, letters, axes
+
+
+def big_operators(node: Node) -> Iterator[BigOperator]:
+    """Every sum of a tree, and its like."""
+    if isinstance(node, BigOperator):
+        yield node
+    for child in children(node):
+        yield from big_operators(child)
+
+
+NO_EQUATION = {
+    "approx": "an approximation is no equation; a claim has =",
+    "sim": "an approximation is no equation; a claim has =",
+    "propto": "a proportionality leaves its factor open; a claim has =",
+    **dict.fromkeys(("<", "<=", ">", ">=", "<<", ">>"), "an inequality is not judged; a claim has ="),
+    "!=": "that two things differ is not judged; a claim has =",
+}
+
+
+def nodes_of(row: Row) -> list[Node]:
+    """The sides of a line in order."""
+    return [*([row.left] if row.left is not None else []), *(r.right for r in row.relations)]
 
 
 # ---------------------------------------------------------------- symbols
@@ -222,6 +402,8 @@ class KnownDrafter(Drafter):
 
     system: System = None  # type: ignore[assignment]
     notation: Notation = None  # type: ignore[assignment]
+    lone: frozenset[int] = frozenset()
+    counts: Mapping[str, Axis] = field(default_factory=dict)
     lone: frozenset[int] = frozenset()
     """Symbols that are a whole side of a line, or stand above the line of a derivative: C is the cost, not a size."""
 
@@ -285,25 +467,83 @@ class KnownDrafter(Drafter):
         if top.of is None:
             raise self.fail("nothing stands behind this derivative to differentiate", node.place)
         below = self.value(bottom.of, env)
-        self.lone |= {id(top.of)}
-        above = self.value(top.of, env)
+        above = self.above(top.of, env)
         if not isinstance(above.expr, Ref) or above.open:
             raise self.fail(f"{self.text(top.of)!r} above the line; expected one quantity of the network", top.of.place)
-        if not isinstance(below.expr, Ref):
+        return self.by(above.expr, below, bottom.of)
+
+    def above(self, node: Node, env: Env) -> Array:
+        """What is differentiated; the brackets of J(W, b), which say on what it depends, say nothing more."""
+        if isinstance(node, Product) and len(node.factors) == 2 and self.depends(*node.factors):
+            node = node.factors[0]
+        self.lone |= {id(node)}
+        return self.value(node, env)
+
+    def depends(self, name: Node, brackets: Node) -> bool:
+        """Whether brackets behind a quantity list other quantities."""
+        if not is_quantity(name) or not isinstance(brackets, Group) or brackets.kind not in ("round", "square"):
+            return False
+        if self.sighting(name, {}).key not in self.lexicon.looks:  # type: ignore[arg-type]
+            return False
+        inside = brackets.body.items if isinstance(brackets.body, Listing) else (brackets.body,)
+        return all(map(is_quantity, inside))
+
+    def nabla(self, node: Nabla, body: Node, env: Env) -> Array:
+        r"""\nabla_W C: the array of the derivatives by the entries of an array."""
+        items = node.by.items if node.by is not None else ()
+        if len(items) != 1 or node.order is not None:
             raise self.fail(
-                f"{self.text(bottom.of)!r} below the line; expected a quantity of the network", bottom.of.place
+                f"{self.text(node)!r} is not understood; expected the array below that it is taken by", node.place
             )
-        return self.partial(above.expr, below)
+        above = self.above(body, env)
+        if not isinstance(above.expr, Ref) or above.open:
+            raise self.fail(f"{self.text(body)!r} behind {self.text(node)!r}; expected one number of the network", body.place)
+        below = self.value(items[0], env)
+        if isinstance(below.expr, Ref):
+            by = self.at_end(below.expr, items[0], above.expr.family)
+            self.measure(by, below.open)
+            below = replace(below, expr=by)
+        return self.by(above.expr, below, items[0])
+
+    def by(self, above: Ref, below: Array, node: Node) -> Array:
+        """The derivative by a quantity; by one at a label, the w_{y_i} of class y_i, that of the label's place."""
+        if isinstance(below.expr, Ref):
+            return self.partial(above, below)
+        match below.expr:
+            case Sum(index, axis, Mul((Where() as chosen, Ref() as entry))):
+                one = self.partial(above, replace(below, expr=entry))
+                return mapped(one, lambda e: Sum(index, axis, Mul((chosen, e))))
+        raise self.fail(f"a derivative by {self.text(node)!r}; expected a quantity of the network", node.place)
+
+    def measure(self, ref: Ref, opened: tuple[str, ...]) -> None:
+        """Remember how long the open indices of an array are."""
+        axes = zip(ref.indices, self.system.axes(ref), strict=True)
+        self.scopes.lengths |= {i.name: a for i, a in axes if i.name in opened}
+
+    def at_end(self, below: Ref, node: Node, cost: str) -> Ref:
+        r"""A quantity without its layer is that on which the cost depends at once: \nabla_a C is by a^L."""
+        if not is_quantity(node) or self.lexicon.reading(self.sighting(node, {})).upper:  # type: ignore[arg-type]
+            return below
+        look = self.lexicon.look(below.family)
+        uses = [
+            p
+            for e in self.system.equations
+            if e.lhs.family == cost
+            for _, p in walk(e.rhs)
+            if isinstance(p, Ref) and p.family == below.family
+        ]
+        layers = {tuple(p.indices[n] for n in look.upper) for p in uses}
+        if len(layers) != 1:
+            return below
+        found = dict(zip(look.upper, layers.pop(), strict=True))
+        return Ref(below.family, tuple(found.get(n, i) for n, i in enumerate(below.indices)))
 
     def partial(self, above: Ref, below: Array) -> Array:
         assert isinstance(below.expr, Ref)
         for name, (cost, owner) in self.system.gradients.items():
             if cost == above.family and owner == below.expr.family:
-                return Array(Ref(name, below.expr.indices), below.open)
-        inner: Expr = below.expr
-        for index in reversed(below.open):
-            inner = Vec(index, OPEN, inner)
-        return Array(Partial(above, inner))
+                return replace(below, expr=Ref(name, below.expr.indices))
+        return replace(below, expr=Partial(above, below.expr))
 
     def product(self, node: Product, env: Env) -> Array:
         factors = list(node.factors)
@@ -312,9 +552,17 @@ class KnownDrafter(Drafter):
                 stop = n + 2
                 if stop < len(factors) and isinstance(factors[stop], Group) and self.is_function(factors[n + 1]):
                     stop += 1
-                ahead, body = self.part(node, 0, n, env), self.part(node, n + 1, stop, env)
-                assert body is not None
-                out = self.operator(f, body, env)
+                ahead, inner = self.part(node, 0, n, env), self.part(node, n + 1, stop, env)
+                assert inner is not None
+                out = self.operator(f, inner, env)
+                tail = self.part(node, stop, len(factors), env)
+                out = out if tail is None else multiply(out, tail, self.scopes, node.place)
+            elif isinstance(f, Nabla):
+                stop = n + 2
+                body = factors[n + 1]
+                if stop < len(factors) and not node.operators[n + 1] and self.depends(body, factors[stop]):
+                    stop += 1
+                ahead, out = self.part(node, 0, n, env), self.nabla(f, body, env)
                 tail = self.part(node, stop, len(factors), env)
                 out = out if tail is None else multiply(out, tail, self.scopes, node.place)
             elif isinstance(f, Group) and f.kind == "square" and self.is_guard(f.body, env):
@@ -394,11 +642,17 @@ class KnownDrafter(Drafter):
 
     # ------------------------------------------------------------ symbols
 
+    def sighting(self, node: Symbol | Scripted, env: Env, applied: bool = False) -> Sighting:
+        s = super().sighting(node, env, applied)
+        other = self.lexicon.aliases.get(s.key)
+        return s if other is None or applied or s.key in env else replace(s, key=other)
+
     def symbol(self, node: Symbol | Scripted, env: Env) -> Array:
         base = node if isinstance(node, Symbol) else node.base
         assert isinstance(base, Symbol)
         s = self.sighting(node, env)
-        if s.key == "delta" and s.sub is not None and s.sup is None and "delta" not in self.lexicon.looks:
+        if self.is_kronecker(s):
+            assert s.sub is not None
             parts = [d for p in s.sub.pieces for d in digits(p)]
             if len(parts) == 2:
                 left, right = (self.scopes.affine(p, env) for p in parts)
@@ -415,14 +669,26 @@ class KnownDrafter(Drafter):
             return self.partial(Ref(self.system.cost, ()), v)
         return super().symbol(node, env)
 
+    def is_kronecker(self, s: Sighting) -> bool:
+        """Whether delta is Kronecker's: something stands below, nothing above, and it names no quantity."""
+        if s.key != "delta" or s.sub is None or s.sup is not None or "delta" in self.lexicon.looks:
+            return False
+        family = self.lexicon.gradients.get("delta")
+        found = None if family is None else self.lexicon.chosen(replace(s, key=self.lexicon.look(family).key))
+        return found is None or not found[0].sub_unit
+
     def bare(self, s: Sighting, node: Node, env: Env) -> Expr | None:
         if s.key == self.parameter:
             return Param(s.key)
         both = s.key in self.sizes and any(x.name == self.system.cost for x in self.lexicon.looks.get(s.key, ()))
         if s.key in self.lexicon.looks and not (both and id(node) not in self.lone):
             return None
+        if s.key in self.counts:
+            return Size(self.counts[s.key])
         if self.system.mean is not None and s.key == self.notation.samples:
             return Size(SAMPLES)
+        if s.key in self.stems and (over := averaged(self.system)) is not None:
+            return Size(over)
         if s.key in self.declared.integers:
             return Position(affine(s.key))
         if s.key in self.sizes:
@@ -442,6 +708,8 @@ class KnownDrafter(Drafter):
         f = self.system.family(reading.name)
         look = self.lexicon.look(reading.name)
         lower = list(reading.lower)
+        if (wrong := self.lexicon.misnamed(s, lower)) is not None:
+            raise self.source.raised(ReadIndexError, wrong, s.place)
         if len(lower) < len(look.lower):
             lower = [d for p in lower for d in digits(p)]
         if len(lower) > len(look.lower):
@@ -475,7 +743,10 @@ class KnownDrafter(Drafter):
             scope = self.scopes.new(self.free_letter(f.indices[place], env), s.place)
             opened.append(scope.id)
             indices[place] = affine(scope.id)
-        out: Expr = Ref(f.name, tuple(indices))
+        ref = Ref(f.name, tuple(indices))
+        if opened:
+            self.measure(ref, tuple(opened))
+        out: Expr = ref
         for scope_id, value in reversed(gathered):
             out = gather(scope_id, value, out)
         return Array(out, tuple(opened))
@@ -516,6 +787,9 @@ class KnownDrafter(Drafter):
             # g' without its layer is that of the layer of its argument.
             f = self.system.family(argument.expr.family)
             at = next((i for i, a in zip(argument.expr.indices, f.axes, strict=True) if a.kind == "recursion"), None)
+        if self.lexicon.is_diagonal(s):
+            slopes = mapped(argument, lambda e: Call(name, (e,), s.primes, at))
+            return self.with_powers(self.diagonal(slopes, node.place), powers, env, node.place)
         if name == "softmax":
             return self.with_powers(self.known(name, arguments, s.primes, node.place), powers, env, node.place)
         whole = any(
@@ -529,9 +803,21 @@ class KnownDrafter(Drafter):
             out = mapped(argument, lambda e: Call(name, (e,), s.primes, at))
         return self.with_powers(out, powers, env, node.place)
 
+    def diagonal(self, column: Array, place: Place) -> Array:
+        """The diagonal matrix of a column."""
+        if len(column.open) != 1:
+            raise self.fail(f"the diagonal matrix of {column.shape}; expected that of a column", place)
+        (index,) = column.open
+        other = self.scopes.new(self.scopes.all[index].letter + "'", place)
+        self.scopes.join(index, other.id, place)
+        self.scopes.agree(other.id, index)
+        return Array(Mul((Delta(affine(index), affine(other.id), OPEN), column.expr)), (index, other.id))
+
     def application(self, node: Application, env: Env) -> Array:
         f = node.function
         base = f if isinstance(f, Symbol) else f.base if isinstance(f, Scripted) else None
+        if isinstance(f, Symbol) and f.name == "diag":
+            return self.diagonal(self.value(node.argument, env), node.place)
         if isinstance(base, Symbol) and isinstance(node.argument, Group) and self.lexicon.functions.get(base.name):
             return self.applied(f, node.argument, env)
         return super().application(node, env)
@@ -552,10 +838,18 @@ class KnownDrafter(Drafter):
         return Array(body.expr, (s.id, *body.open))
 
 
+def averaged(system: System) -> Axis | None:
+    """The axis over which the cost is a mean."""
+    parts = [p for e in system.equations if e.lhs.family == system.cost for _, p in walk(e.rhs)]
+    summed = {p.axis for p in parts if isinstance(p, Sum) and p.axis.at is None}
+    found = {p.axis for p in parts if isinstance(p, Size)} & summed
+    return found.pop() if len(found) == 1 else None
+
+
 def gather(index: str, datum: Expr, body: Expr) -> Expr:
     """The term of a sum at which its index is the datum."""
     chosen = Where(Compare("==", datum, Position(affine("@" + index))), ONE, ZERO)
     return Sum(index, OPEN, Mul((chosen, body)))
 
 
-__all__ = ["Reader", "read_expression", "read_line", "reader"]
+__all__ = ["ReadLine", "Reader", "Shape", "read_claim", "read_expression", "read_line", "reader"]

@@ -6,17 +6,17 @@ A model file tells what its letters are by how it uses them (`scan`); here the n
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from symbackprop.errors import ReadError, nearest
 from symbackprop.network import System
 from symbackprop.notation import Notation, Written
 from symbackprop.read.latex import parse_expression
 from symbackprop.read.names import known_function, spelled
-from symbackprop.read.scan import TRANSPOSES, Reading, Sighting, index_parts, superscripts, unit_of
+from symbackprop.read.scan import TRANSPOSES, Reading, Sighting, index_parts, own_letters, superscripts, unit_of
 from symbackprop.read.syntax import Node, Number, Scripted, Symbol
 from symbackprop.read.vocabulary import GREEK
-from symbackprop.symbols import Call, walk
+from symbackprop.symbols import Binder, Call, Ref, walk
 
 ACCENTS = ("hat", "tilde", "bar", "dot", "ddot", "check", "breve", "vec")
 
@@ -88,6 +88,7 @@ class Lexicon:
         looks: By spelled letter, those with more in their names first.
         functions: By spelled letter, the functions that the equations apply.
         gradients: Letters that stand for the gradient by a family.
+        aliases: Letters that the model leaves free, for the array of a family or back: W for the array of w_{jk}.
     """
 
     system: System
@@ -98,6 +99,7 @@ class Lexicon:
     layered: dict[str, bool] = field(default_factory=dict)
     arity: dict[str, int] = field(default_factory=dict)
     arrays: frozenset[str] = frozenset()
+    aliases: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in self.system.families:
@@ -111,11 +113,75 @@ class Lexicon:
             self.layered[c.function] = self.layered.get(c.function, False) or c.at is not None
             for key in self.function_keys(c.function):
                 self.functions.setdefault(key, c.function)
-        for family, letter in self.notation.gradients.items():
-            if family in self.system.families:
+        for named, letter in self.notation.gradients.items():
+            if (family := self.family_called(named)) is not None:
                 self.gradients[split_letter(letter)[0]] = family
-        if "z" in self.system.families and "delta" not in self.looks:
-            self.gradients.setdefault("delta", "z")
+        if "delta" not in self.looks and "delta" not in self.gradients and (z := self.preactivation()) is not None:
+            self.gradients["delta"] = z
+        self.aliases = self.other_case()
+
+    def family_called(self, name: str) -> str | None:
+        """A family by its name, or one of those that a letter alone stands for: net for net_h and net_o."""
+        if name in self.system.families:
+            return name
+        return next((x.name for x in self.looks.get(name, ())), None)
+
+    def preactivation(self) -> str | None:
+        """The quantity that functions are applied to and delta is the gradient by: z, or the only one of its letter."""
+        inner = {
+            e.rhs.arguments[0].family
+            for e in self.system.equations
+            if isinstance(e.rhs, Call) and e.lhs.family != self.system.cost and isinstance(e.rhs.arguments[0], Ref)
+        }
+        if "z" in self.system.families and (not inner or "z" in inner):
+            return "z"
+        keys = {self.look(name).key for name in inner}
+        if len(keys) == 1:
+            return min(inner)
+        return "z" if "z" in self.system.families else None
+
+    def by_letters(self, key: str) -> list[Look]:
+        """The quantities of one letter that only the letters of their indices tell apart."""
+        found = self.looks.get(key, [])
+        alike = [x for x in found if (x.sub_unit, x.sup_unit, x.upper, len(x.lower)) == ("", "", (), len(found[0].lower))]
+        return alike if len(alike) > 1 and len(alike) == len(found) and found[0].lower else []
+
+    @cached_property
+    def layers_named(self) -> frozenset[str]:
+        """The letters that name layers; none where no two quantities are told apart by letters."""
+        if not any(self.by_letters(key) for key in self.looks):
+            return frozenset()
+        return frozenset(x for f in self.system.families.values() for x in f.indices)
+
+    def letters_of(self, look: Look) -> tuple[str, ...]:
+        f = self.system.family(look.name)
+        return tuple(f.indices[n] for n in look.lower)
+
+    def misnamed(self, s: Sighting, lower: list[Node]) -> str | None:
+        """What is wrong with index letters where these name layers; None where nothing is."""
+        known = self.layers_named
+        looks = [x for x in self.looks.get(s.key, ()) if x.lower]
+        written = own_letters(lower)
+        if not known or not looks or (written is None and not self.by_letters(s.key)):
+            return None
+        if written is not None and any(self.letters_of(x) == written for x in looks):
+            return None
+        entries = [f"{s.key}_{{{''.join(self.letters_of(x))}}}" for x in looks]
+        if written is None or not set(written) <= known:
+            return f"the letters of an index say here which layer it counts; expected {' or '.join(entries)}"
+        near = next((x for x in looks if sorted(self.letters_of(x)) == sorted(written)), None)
+        letters = self.letters_of(near) if near else ()
+        hint = f"; {s.key}_{{{''.join(letters)}}} has them in the other order" if near else f"; known: {', '.join(entries)}"
+        return f"{s.key} has no entry {''.join(written)}{hint}"
+
+    def other_case(self) -> dict[str, str]:
+        """Capitals for small letters and back, where the model means nothing else by them."""
+        binders = {p.index for e in self.system.equations for _, p in walk(e.rhs) if isinstance(p, Binder)}
+        letters = binders.union(*(f.indices for f in self.system.families.values()))
+        stems = {a.label for f in self.system.families.values() for a in f.axes}
+        taken = {*self.looks, *self.functions, *self.gradients, *letters, *stems, *self.system.constants}
+        arrays = (k for k, found in self.looks.items() if any(x.lower for x in found))
+        return {other: k for k in arrays if (other := swapped(k)) not in taken}
 
     # ------------------------------------------------------------ families
 
@@ -168,13 +234,16 @@ class Lexicon:
                 rest = [x for n, x in enumerate(rest) if n not in at]
             if look.sub_unit:
                 taken = without_unit(lower, look.sub_unit)
-                if taken is None:
+                if taken is None and look.sub_unit not in self.notation.labels:
                     continue
-                lower = taken
+                lower = lower if taken is None else taken
             if len(expanded(lower, len(look.lower))) > len(look.lower):
                 best = best or (look, lower, rest)
                 continue
             full = len(expanded(lower, len(look.lower))) == len(look.lower)
+            if full and self.layers_named and own_letters(lower) != self.letters_of(look):
+                best = best or (look, lower, rest)
+                continue
             if best is None or len(best[1]) > len(best[0].lower) or full:
                 best = (look, lower, rest)
                 # h_{0j} is h at time 0, and h_0 alone its base case.
@@ -220,6 +289,8 @@ class Lexicon:
         """The function that a symbol before brackets is."""
         if s.key in self.functions:
             return self.functions[s.key]
+        if self.is_diagonal(s):
+            return self.functions[swapped(s.key)]
         if len(base.name) > 1 and base.name not in GREEK and (known := known_function(base.name)):
             return known
         cost = self.looks.get(s.key)
@@ -229,6 +300,17 @@ class Lexicon:
                 if e.lhs.family == self.system.cost and isinstance(e.rhs, Call):
                     return e.rhs.function
         return generic if generic == s.key else None
+
+
+    def is_diagonal(self, s: Sighting) -> bool:
+        r"""Whether a capital is the diagonal matrix of a function's slopes: \Sigma'(z) for sigma'(z_j)."""
+        capital = s.key[:1].isupper() and s.key not in self.looks and s.key not in self.functions
+        return capital and bool(s.primes) and swapped(s.key) in self.functions
+
+
+def swapped(key: str) -> str:
+    """A letter in the other case, accents kept: W for w, Theta for theta."""
+    return key[:1].swapcase() + key[1:]
 
 
 def expanded(lower: list[Node], count: int) -> list[Node]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from symbackprop.errors import ReadError
 from symbackprop.indices import Affine, Axis, affine
-from symbackprop.network import System
+from symbackprop.network import SAMPLES, System
 from symbackprop.notation import Notation
 from symbackprop.read.arrays import OPEN
 from symbackprop.read.declare import Declarations
@@ -109,6 +110,14 @@ class KnownAxes:
             return over
         return self.found.get(member) or self.guess(member)
 
+    def knows(self, member: str) -> bool:
+        """Whether the axis of a letter is known, or can be told from its name."""
+        try:
+            self.axis(member)
+        except ReadError:
+            return False
+        return True
+
     def guess(self, member: str) -> Axis:
         """The axis of a letter that stands nowhere alone: that of the same letter in the equations."""
         s = self.scopes.all[member]
@@ -160,6 +169,19 @@ class KnownSettler(Settler):
     """Expressions with derivatives onto the axes of a network."""
 
     system: System = None  # type: ignore[assignment]
+    counts: Mapping[str, Axis] = field(default_factory=dict)
+    """Letters that are the length of an axis in one line."""
+
+    def binder(self, e: Binder, letters: Any, taken: frozenset[str], d: Any) -> Expr:
+        """A sum; in its limits the number of samples has the name of their axis."""
+        scope = self.axes.scopes.all[e.index]
+        axis = self.axes.axis(scope.id)
+        names = {n: affine(a.label) for n, a in self.counts.items() if a == axis}
+        whole = scope.high is not None and self.ends_axis(scope, scope.high, self.first(scope.id))
+        if axis == SAMPLES and not whole:
+            names[self.axes.notation.samples] = affine(SAMPLES.label)  # type: ignore[attr-defined]
+        scope.low, scope.high = (x and x.substitute(names) for x in (scope.low, scope.high))
+        return super().binder(e, letters, taken, d)
 
     def expression(self, e: Expr, letters: Any, taken: frozenset[str], d: Any) -> Expr:
         def go(x: Expr) -> Expr:

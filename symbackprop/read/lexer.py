@@ -8,14 +8,16 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
-from symbackprop.errors import ReadError
+from symbackprop.errors import ReadError, ReadShapeError
 from symbackprop.read.syntax import Declaration, Place
 from symbackprop.read.vocabulary import COMBINING, SUBSCRIPTS, SUPERSCRIPTS, TEXTS, UNICODE, VERBATIM
 
 MAX_BYTES = 1_000_000
 MAX_DIGITS = 40
+
+E = TypeVar("E", bound=ReadError)
 
 Kind = Literal["command", "letter", "number", "sign", "begin", "finish", "text", "param", "par", "other", "end"]
 
@@ -76,11 +78,18 @@ class Source:
 
     def error(self, message: str, span: Span) -> ReadError:
         """An error at the beginning of a span."""
+        return self.raised(ReadError, message, span)
+
+    def misfit(self, message: str, span: Span) -> ReadShapeError:
+        """An error about shapes at the beginning of a span."""
+        return self.raised(ReadShapeError, message, span)
+
+    def raised(self, kind: type[E], message: str, span: Span) -> E:
         place = self.place(span.start, span.end)
         begin = self.lines[place.line - 1]
         end = self.text.find("\n", begin)
         line = self.text[begin : end if end >= 0 else len(self.text)].rstrip("\r")
-        return ReadError(message, line, place.column, place.line)
+        return kind(message, line, place.column, place.line)
 
 
 def decode(text: str | bytes) -> Source:

@@ -169,7 +169,8 @@ class Expander:
         if macro.starred:
             cursor.skip("*")
         if macro.default is not None:
-            out.append(cursor.group("]") if cursor.skip("[") else macro.default)
+            default = tuple(replace(t, start=use.start, end=use.end) for t in macro.default)
+            out.append(cursor.group("]") if cursor.skip("[") else default)
         what = f"{macro.arity} argument{'s' * (macro.arity > 1)}"
         while len(out) < macro.arity:
             out.append(cursor.argument(what, use))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from operator import index
 
 from symbackprop.errors import ModelError, ModelReadError, ReadError, nearest
@@ -26,6 +27,7 @@ from symbackprop.read.lexer import Source
 from symbackprop.read.names import latex_letter, letter_of, spelled
 from symbackprop.read.notate import model_notation
 from symbackprop.read.provenance import Entry, entries
+from symbackprop.read.rewrite import label_letters, rewritten, with_words, without_label
 from symbackprop.read.scan import (
     Letters,
     Sighting,
@@ -229,6 +231,8 @@ class Statement(ABC):
                 out[name] = declared[0]  # type: ignore[assignment]
             elif name in self.declared.labels or name == "x" or (name == "X" and name in d.letters.arrays):
                 out[name] = "input"
+            elif d.letters.siblings(name) & d.equated:
+                out[name] = "input"  # the z_i of a model that computes z_j
             elif name == "y" or (name == "Y" and name in d.letters.arrays):
                 out[name] = "target"
             else:
@@ -398,6 +402,7 @@ class File(Statement):
     text: str | bytes
     equations: list[Equated] = field(default_factory=list)
     functions: list[tuple[Symbol, Node, Node, Place]] = field(default_factory=list)
+    labels: dict[str, str] = field(default_factory=dict)
     guards: dict[int, Guard] = field(default_factory=dict)
     free: dict[int, list[Scope]] = field(default_factory=dict)
 
@@ -409,12 +414,37 @@ class File(Statement):
             raise self.source.error(
                 "no equation in this file; expected such as z_j = \\sum_k w_{jk} x_k", Place(1, 1, 0, 0)
             )
+        rows = [rewritten(row, with_words) for row in document.rows]
         applied: set[str] = set()
-        for row in document.rows:
+        for row in rows:
             applied |= {a for r in row.relations for a in applied_names(r.right)}
-        for row in document.rows:
+        for row in rows:
             self.row(self.without_arguments(row, applied))
         self.declare_spoken_ranges()
+        self.set_labels_apart()
+
+    def set_labels_apart(self) -> None:
+        """Take letters that are labels only, the n of E_n, off the symbols that carry them."""
+        rights = [r for e in self.equations for r in e.rights]
+        bound = frozenset(self.declared.ranges).union(*map(all_bound, rights))
+        for _, letter in list(label_letters([e.left for e in self.equations], rights, bound)):
+            carriers: set[str] = set()
+            strip = partial(without_label, letter=letter, carriers=carriers)
+            self.equations = [
+                replace(e, left=rewritten(e.left, strip), rights=rewritten(e.rights, strip)) for e in self.equations
+            ]
+            self.labels |= dict.fromkeys(sorted(carriers), letter)
+        self.declared.rename({f"{name}_{letter}": name for name, letter in self.labels.items()})
+
+    def named_by_letters(self) -> bool:
+        """Whether letters name layers: one symbol has two equations, without conditions, for different letters."""
+        found: dict[tuple[str, int], set[tuple[str | None, ...]]] = {}
+        for e in self.equations:
+            if isinstance(e.left, Scripted) and e.left.sub is not None and e.left.sup is None and not e.conditions:
+                letters = tuple(letter_of(p) for p in e.left.sub.pieces)
+                if None not in letters:
+                    found.setdefault((spelled(e.left.base), len(letters)), set()).add(letters)  # type: ignore[arg-type]
+        return any(len(x) > 1 for x in found.values())
 
     # ------------------------------------------------------------ rows
 
@@ -548,7 +578,9 @@ class File(Statement):
                 found.append(Sighting(spelled(name), False, None, None, frozenset(), True, True, place))
                 found += [s for s in sightings(body, frozenset()) if s.key != own]
             found = [s for s in found if not (s.sub is not None and self.words_of(s) & words)]
-            letters = Letters(self.declared, self.source, found, frozenset(constants))
+            letters = Letters(
+                self.declared, self.source, found, frozenset(constants), self.named_by_letters(), labels=self.labels
+            )
             again = [
                 mine
                 | frozenset(

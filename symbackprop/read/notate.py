@@ -60,6 +60,7 @@ def model_notation(
         firsts={n: f for n, f in firsts.items() if f != first},
         unbounded=frozenset(sums_without) if not layered or width != "none" else frozenset(),
         zero=frozenset(declared.zero),
+        labels=frozenset(d.letters.labels.values()),
     )
     if lessons is not None:
         return in_lessons(notation, d, lessons)

@@ -285,6 +285,8 @@ class Quantities(ABC):
                 word = s.sub is not None and any(isinstance(p, Symbol) and len(p.name) > 1 for p in s.sub.pieces)
                 unit = words(reading.sub_unit) if word else reading.sub_unit
                 letter += f"_{unit}" if len(unit) == 1 else f"_{{{unit}}}"
+            elif label := self.letters.labels.get(spelled(base)):
+                letter += f"_{label}" if len(label) == 1 else rf"_{{\{label}}}"
             first = bool(s.sub and s.sup and s.sup.place.start < s.sub.place.start)
             unit = reading.sup_unit
             if unit and reading.brackets == "()" and not reading.upper:

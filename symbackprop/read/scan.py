@@ -298,12 +298,16 @@ class Letters:
         double: Symbols that name two quantities, C and C_i, each with an equation; and the indices of the second.
         arrays: Symbols in bold.
         functions: Symbols that are only ever applied to brackets.
+        layers_named: Letters name layers: a_k and a_j are two quantities where k and j count nodes of different layers.
+        by_letters: Symbols of several quantities that their index letters tell apart, with those letters.
+        labels: Letters set below symbols that count nothing.
     """
 
     declared: Declarations
     source: Source
     all: list[Sighting]
     constants: frozenset[str]
+    layers_named: bool = False
     above: frozenset[str] = frozenset()
     layered: set[str] = field(default_factory=set)
     numbered: set[str] = field(default_factory=set)
@@ -311,6 +315,8 @@ class Letters:
     double: dict[str, str] = field(default_factory=dict)
     arrays: set[str] = field(default_factory=set)
     functions: set[str] = field(default_factory=set)
+    by_letters: dict[str, set[tuple[str, ...]]] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.all) > MAX_SYMBOLS:
@@ -332,6 +338,8 @@ class Letters:
             with_indices = [self.reading(s) for s in mine if s.sub is not None]
             if any(s.sub is None for s in mine) and (subs := [r for r in with_indices if r.lower and not r.sub_unit]):
                 self.double[key] = "".join(sorted(set().union(*map(affine_letters, subs[0].lower))))
+        if self.layers_named:
+            self.name_by_letters(keys - self.arrays - self.declared.shapes.keys())
         for s in self.all:
             r = self.reading(s)
             if r.lower and not s.bold:
@@ -349,6 +357,20 @@ class Letters:
                     continue  # A matrix before brackets is a factor.
                 if any(s.applied for s in mine) and not any(s.left and not s.applied for s in mine):
                     self.functions.add(key)
+
+    def name_by_letters(self, keys: AbstractSet[str]) -> None:
+        """Find the symbols whose index letters are part of the name."""
+        for key in keys:
+            found = {own_letters(self.reading(s).lower) for s in self.all if s.key == key}
+            whole = {x for x in found if x is not None}
+            if None not in found and len(whole) > 1 and len({len(x) for x in whole}) == 1:
+                self.by_letters[key] = whole
+
+    def siblings(self, name: str) -> set[str]:
+        """The quantities that only index letters tell apart from one."""
+        key, _, letters = name.rpartition("_")
+        found = {f"{key}_{''.join(x)}" for x in self.by_letters.get(key, ())}
+        return found - {name} if f"{key}_{letters}" in found else set()
 
     def spread(self) -> None:
         """Symbols with an index above, until nothing changes: what a sum binds once is an index everywhere on them."""
@@ -407,6 +429,8 @@ class Letters:
             else:
                 powers.append(n)
         second = self.double.get(s.key, "") if lower else ""
+        if s.key in self.by_letters:
+            second = "".join(own_letters(lower) or ())
         name = "_".join([s.key, *filter(None, (sub_unit, second, "_".join(units)))])
         return Reading(name, sub_unit, ",".join(units), tuple(upper), lower, tuple(powers), transposed, around)
 
@@ -444,6 +468,12 @@ class Letters:
             else:
                 lower.append(p)
         return "".join(names), tuple(lower)
+
+
+def own_letters(lower: Sequence[Node]) -> tuple[str, ...] | None:
+    """The letters of indices that are letters alone, without their primes: k' counts what k counts."""
+    letters = [letter_of(p) for p in lower]
+    return tuple(x.rstrip("'") for x in letters if x) if letters and None not in letters else None
 
 
 def index_parts(sub: Script) -> list[Node]:

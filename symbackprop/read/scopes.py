@@ -6,11 +6,12 @@ Every letter that a sum binds, and every one that is free on a left side, is a s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from symbackprop.errors import ReadError
-from symbackprop.indices import Affine, Constraint, Guard, affine, at_least, equals
+from symbackprop.indices import Affine, Axis, Constraint, Guard, affine, at_least, equals
 from symbackprop.read.lexer import Source
 from symbackprop.read.names import letter_of
 from symbackprop.read.scan import chain_letter, index_letters_of, second_letter, word_below
@@ -79,12 +80,51 @@ class Scopes:
     """Letters of data whose values are places on an axis."""
     lenient: bool = False
     """Letters that no sum binds are let in, as positions: for text about a model rather than a model."""
+    lengths: dict[str, Axis] = field(default_factory=dict)
+    """The axes of the open indices of arrays, where a network is known."""
+    stems: frozenset[str] = frozenset()
+    """Letters of sizes that carry a layer below, where a network is known."""
+    one_width: str = ""
+    """The one width of all layers, where a text has one."""
+    numbers: Callable[[Axis], int | None] = lambda axis: None
+    """The number of positions of an axis, where it is known."""
 
     def fail(self, message: str, place: Place) -> ReadError:
         return self.source.error(message, place)
 
+    def misfit(self, message: str, place: Place) -> ReadError:
+        return self.source.misfit(message, place)
+
     def join(self, a: str, b: str, place: Place) -> None:
         self.joined.append((a, b, place))
+
+    def agree(self, a: str, b: str) -> bool:
+        """Whether two open indices run over axes of one length; one whose axis is not known takes that of the other."""
+        one, other = self.lengths.get(a), self.lengths.get(b)
+        if one is None or other is None:
+            if known := one or other:
+                self.lengths[a] = self.lengths[b] = known
+            return True
+        return self.same_length(one, other)
+
+    def same_length(self, one: Axis, other: Axis) -> bool:
+        number = self.numbers(one)
+        layered = one.at is not None and other.at is not None and one.label == other.label
+        return one == other or (layered and bool(self.one_width)) or (number is not None and number == self.numbers(other))
+
+    def length(self, a: str) -> str:
+        """The length of an axis as it is written: n_{l-1}, K; empty where it is not known."""
+        axis = self.lengths.get(a)
+        return "" if axis is None else self.written_length(axis)
+
+    def written_length(self, axis: Axis) -> str:
+        number = self.numbers(axis)
+        if number is not None:
+            return str(number)
+        if axis.at is None or self.one_width:
+            return self.one_width or axis.label
+        at = str(axis.at.substitute({s.id: affine(s.letter) for s in self.all.values()}))
+        return f"{axis.label}_{at}" if len(at) == 1 else f"{axis.label}_{{{at}}}"
 
     def new(self, letter: str, place: Place, free: bool = False) -> Scope:
         s = Scope(f"{letter}#{len(self.all)}", letter, place, free, self.equation)

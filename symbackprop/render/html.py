@@ -78,18 +78,48 @@ def html(documents: Mapping[str, Document], detail: str = "lecture", *, language
         documents = {detail: asked}  # nothing to switch between
     diagram = Diagram.of(asked)
     plain = inline(asked.title, Text(asked.system, asked.notation), str, str)
-    style, script = _style(), _scripts()
     sections = [_section(n, documents[n], diagram, n == detail) for n in DETAILS if n in documents]
+    return page(
+        plain,
+        (
+            "<header>",
+            f"<h1>{_pieces(asked.title, WebLatex(asked.system, asked.notation), display=True)}</h1>",
+            f'<p class="notation">In the notation of {escape(asked.notation.source)}</p>'
+            if asked.notation.source
+            else "",
+            "</header>",
+            NO_SCRIPTS,
+            diagram.figure() if diagram else "",
+            _bar(tuple(n for n in DETAILS if n in documents), detail, tuple(documents.values())),
+            _notation(tuple(documents.values())),
+            *sections,
+        ),
+        language=language,
+    )
+
+
+NO_SCRIPTS = "<noscript><p>The formulas stand here as LaTeX, because this browser runs no scripts.</p></noscript>"
+
+
+def page(title: str, main: Iterable[str], *, language: str = "en", style: str = "") -> str:
+    """The file around what it shows: style, scripts and the policy that admits no other.
+
+    Args:
+        title: Of the window, as plain text.
+        main: What the page shows, as HTML in which all text is escaped.
+        style: The name of a style sheet beside that of all pages.
+    """
+    styles = _style() + (f"\n{_asset(style)}" if style else "")
+    head, *rest = _scripts()
     policy = "; ".join(
         (
             "default-src 'none'",
             "style-src 'unsafe-inline'",
             "font-src data:",
             "img-src data:",
-            "script-src " + " ".join(f"'sha256-{_digest(s)}'" for s in script),
+            "script-src " + " ".join(f"'sha256-{_digest(s)}'" for s in (head, *rest)),
         )
     )
-    head, *rest = script
     return "\n".join(
         (
             "<!DOCTYPE html>",
@@ -101,23 +131,13 @@ def html(documents: Mapping[str, Document], detail: str = "lecture", *, language
             '<meta name="color-scheme" content="light dark">',
             '<meta name="generator" content="symbackprop">',
             '<link rel="icon" href="data:,">',
-            f"<title>{escape(plain)}</title>",
-            f"<style>{style}</style>",
+            f"<title>{escape(title)}</title>",
+            f"<style>{styles}</style>",
             f"<script>{head}</script>",
             "</head>",
             "<body>",
             "<main>",
-            "<header>",
-            f"<h1>{_pieces(asked.title, WebLatex(asked.system, asked.notation), display=True)}</h1>",
-            f'<p class="notation">In the notation of {escape(asked.notation.source)}</p>'
-            if asked.notation.source
-            else "",
-            "</header>",
-            "<noscript><p>The formulas stand here as LaTeX, because this browser runs no scripts.</p></noscript>",
-            diagram.figure() if diagram else "",
-            _bar(tuple(n for n in DETAILS if n in documents), detail, tuple(documents.values())),
-            _notation(tuple(documents.values())),
-            *sections,
+            *main,
             "</main>",
             *(f"<script>{s}</script>" for s in rest),
             "</body>",
@@ -197,9 +217,9 @@ def _block(b: Block, p: Latex, name: str, numbers: frozenset[int], headings: int
             return ""  # a line for terminals: here the formula says it itself
         case Display(source, pieces):
             label = inline(pieces, Text(p.system, p.notation), str, str)
-            return f'<div class="display" role="img" aria-label="{escape(label)}">{_math(source, display=True)}</div>'
+            return f'<div class="display" role="img" aria-label="{escape(label)}">{math(source, display=True)}</div>'
         case Algorithm(source, code):
-            return f'<div class="display" role="img" aria-label="{escape(code)}">{_math(source, display=True)}</div>'
+            return f'<div class="display" role="img" aria-label="{escape(code)}">{math(source, display=True)}</div>'
     raise TypeError(type(b).__name__)
 
 
@@ -211,10 +231,10 @@ def _row(row: Row, p: Latex, name: str, numbers: frozenset[int], diagram: Diagra
         left, sign, body = row.right.target, p.arrow(), row.right.value
     whole, marked = f"{sign} {replace(p, roles=False)(body)}", f"{sign} {p(body)}"
     first, *rest = _lines(marked, p(left) if left is not None else "")
-    right = _math(whole, display=True, marked=first)
-    right += "".join(_math("", display=True, marked=rf"\quad {line}") for line in rest)
-    values = _math(written_numbers(row, p), display=True, classes="values") if row.values else ""
-    condition = f' <span class="cond">({_math(constraints(row.condition, p))})</span>' if row.condition else ""
+    right = math(whole, display=True, marked=first)
+    right += "".join(math("", display=True, marked=rf"\quad {line}") for line in rest)
+    values = math(written_numbers(row, p), display=True, classes="values") if row.values else ""
+    condition = f' <span class="cond">({math(constraints(row.condition, p))})</span>' if row.condition else ""
     anchor = f' id="{name}-{row.number}"' if row.number is not None else ""
     marks = "".join(
         f' data-{role}="{escape(" ".join(sorted(t)))}"'
@@ -223,7 +243,7 @@ def _row(row: Row, p: Latex, name: str, numbers: frozenset[int], diagram: Diagra
     number = f'<a class="number" href="#{name}-{row.number}" aria-label="Equation {row.number}">({row.number})</a>' if row.number is not None else ""  # fmt: skip
     return (
         f'<div class="row{" boxed" if row.boxed else ""}{"" if left is not None else " more"}"{anchor}{marks}>'
-        f'<div class="left">{_math(p(left), display=True) if left is not None else ""}</div>'
+        f'<div class="left">{math(p(left), display=True) if left is not None else ""}</div>'
         f'<div class="right"><span class="eq">{right}{values}</span>{condition}</div>'
         f'<div class="why">{_pieces(row.why, p, name, numbers)}</div>'
         f"{number}</div>"
@@ -255,7 +275,7 @@ def _code(text: str) -> str:
     return "\n".join(lines)
 
 
-def _math(latex: str, *, display: bool = False, classes: str = "", marked: str = "") -> str:
+def math(latex: str, *, display: bool = False, classes: str = "", marked: str = "") -> str:
     """A formula as its LaTeX; `marked` is what the script sets in its place, with the roles of the factors."""
     kind = " ".join(c for c in ("m", "d" if display else "", classes) if c)
     roles = f' data-tex="{escape(marked)}"' if marked and marked != latex else ""
@@ -276,7 +296,7 @@ def _pieces(
         if isinstance(piece, str):
             out += re.sub(r"\((\d{1,6})\)", link, escape(piece))
         else:
-            out += inline((piece,), p, lambda m: _math(m, display=display), str)
+            out += inline((piece,), p, lambda m: math(m, display=display), str)
     return out
 
 
@@ -516,7 +536,7 @@ class Diagram:
         draw("node cost", {"cost"}, f'<rect x="{xs[-1] - 21}" y="{MIDDLE - 19}" width="42" height="38" rx="8"/>', 3)
         labels.append((*self._label(xs, ys), p(self.subject), "subject"))
         set_over = "".join(
-            f'<span class="label {kind}" style="left:{100 * x / width:.2f}%;top:{100 * y / HEIGHT:.2f}%">{_math(text)}</span>'
+            f'<span class="label {kind}" style="left:{100 * x / width:.2f}%;top:{100 * y / HEIGHT:.2f}%">{math(text)}</span>'
             for x, y, text, kind in labels
         )
         drawn = "".join(shape for _, shape in sorted(shapes, key=lambda pair: pair[0]))
@@ -524,7 +544,7 @@ class Diagram:
         return (
             f'<figure class="network" role="img" aria-label="{escape(f"The paths from {subject} to {top}")}">'
             f'<div style="max-width:{width * 0.058:.1f}rem;--width:{width}"><svg viewBox="0 0 {width} {HEIGHT}" aria-hidden="true">{drawn}</svg>{set_over}</div>'
-            f"<figcaption>Every path by which {_math(p(self.subject))} reaches {_math(p(goal.top))}</figcaption></figure>"
+            f"<figcaption>Every path by which {math(p(self.subject))} reaches {math(p(goal.top))}</figcaption></figure>"
         )
 
     def _label(self, xs: list[int], ys: list[tuple[int, ...]]) -> tuple[float, float]:

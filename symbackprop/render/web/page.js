@@ -4,18 +4,28 @@
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
   const sections = all(".detail");
   const roles = ["upstream", "slope", "incoming"];
-  // The only thing that a formula may do to the page is to say which role a factor plays.
-  const trust = (context) => context.command === "\\htmlClass" && roles.includes(context.class);
+  // The only thing that a formula may do to the page is to say which role a factor plays, or that it is a slip or a repair.
+  const classes = [...roles, "slip", "mend"];
+  const trust = (context) => context.command === "\\htmlClass" && classes.includes(context.class);
 
+  function render(m, tex) {
+    try {
+      katex.render(tex, m, { displayMode: m.classList.contains("d"), strict: "ignore", maxSize: 20, trust });
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  // What is folded away is set when it is unfolded; what cannot be set stays as its source.
   function set(within) {
     for (const m of all(".m:not(.done)", within)) {
-      katex.render(m.dataset.tex ?? m.textContent, m, {
-        displayMode: m.classList.contains("d"),
-        throwOnError: false,
-        strict: "ignore",
-        maxSize: 20,
-        trust,
-      });
+      if (m.closest("details:not([open]) > :not(summary)")) continue;
+      const source = m.textContent;
+      if (!render(m, m.dataset.tex ?? source) && !render(m, source)) {
+        m.textContent = source;
+        m.classList.add("raw");
+      }
       m.classList.add("done");
     }
   }
@@ -58,6 +68,11 @@
 
   function follow() {
     const id = decodeURIComponent(location.hash.slice(1));
+    const fold = document.getElementById(id)?.closest("details:not([open])");
+    if (fold) {
+      fold.open = true;
+      document.getElementById(id).scrollIntoView();
+    }
     const hidden = sections.find((s) => s.hidden && (s.id === id || id.startsWith(`${s.id}-`)));
     if (!hidden) return;
     show(hidden.id);
@@ -121,7 +136,11 @@
       show(radio.value);
       history.replaceState(null, "", `#${radio.value}`);
     });
-  for (const table of all(".symbols")) table.addEventListener("toggle", () => set(table));
+  for (const fold of all("details"))
+    fold.addEventListener("toggle", () => {
+      set(fold);
+      if (current()) fit(current());
+    });
   addEventListener("hashchange", follow);
   let queued = 0;
   addEventListener("resize", () => {

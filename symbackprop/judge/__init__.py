@@ -1,0 +1,6 @@
+"""Verdicts on hand-written maths: what a line claims, whether it holds, where it slips."""
+
+from symbackprop.judge.claims import check
+from symbackprop.judge.relation import Setting, judge
+
+__all__ = ["Setting", "check", "judge"]

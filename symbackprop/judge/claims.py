@@ -1,0 +1,255 @@
+"""Hand-ins judged: every claim read, compared, proved or refuted, and its slip named."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+from symbackprop.errors import ReadError, ReadIndexError, ReadShapeError
+from symbackprop.indices import Guard
+from symbackprop.judge.relation import Judged, Setting, counterexample, judge, scope_of
+from symbackprop.read.expression import ReadLine, read_claim
+from symbackprop.read.handin import Claim, HandIn, Renaming, read_handin
+from symbackprop.read.syntax import Fraction, Node, Row, Unread, children
+from symbackprop.report import Finding, Fix, Report, Verdict
+from symbackprop.symbols import Expr, Partial
+
+ORDER: tuple[Verdict, ...] = ("refuted", "not_understood", "undecided", "proved")
+
+
+@dataclass
+class Group:
+    """A first line and those that go on from it.
+
+    Args:
+        first: The first left side.
+        last: The last side of the line before, None where that is not understood.
+        sound: Whether every line so far is proved.
+    """
+
+    first: Expr | None
+    last: Expr | None
+    row: Row | None
+    sound: bool = True
+    guard: Guard = ()
+
+
+@dataclass
+class Checker:
+    """Judges the claims of one hand-in in order."""
+
+    setting: Setting
+    goal: Partial | None = None
+    groups: dict[int, Group] = field(default_factory=dict)
+    explain: Callable[[Expr], tuple[tuple[str, str], ...]] | None = None
+
+    def findings(self, handin: HandIn) -> Iterator[Finding]:
+        for c in handin.claims:
+            try:
+                yield self.finding(c)
+            except (RecursionError, MemoryError):
+                yield self.open(c, "undecided", "too large to judge")
+            except Exception as x:  # every hand-in gets a verdict; the tests look for this message
+                yield self.open(c, "undecided", f"not judged: an error inside symbackprop ({type(x).__name__})")
+
+    def open(self, c: Claim, verdict: Verdict, message: str, named: tuple[str, ...] = ()) -> Finding:
+        group = self.groups.setdefault(c.group, Group(None, None, None))
+        group.last, group.sound = None, False
+        return Finding(
+            c.number, c.line, c.column, c.latex, verdict, verdict, message=message, where=where(c), named=named
+        )
+
+    def finding(self, c: Claim) -> Finding:
+        if isinstance(c.row, Unread):
+            return self.open(c, "not_understood", str(c.row.error))
+        try:
+            line = read_claim(c.row, c.source, self.setting.system, self.setting.notation)
+        except ReadShapeError as x:
+            return self.ill_formed(c, str(x), "shape_mismatch")
+        except ReadIndexError as x:
+            return self.ill_formed(c, str(x), "wrong_index")
+        except ReadError as x:
+            if c.definition:
+                return self.open(c, "definition", "a name of your own; what follows from it is not judged")
+            return self.open(c, "not_understood", str(x))
+        return self.compared(c, c.row, line)
+
+    def ill_formed(self, c: Claim, message: str, cause: str) -> Finding:
+        """A line that no reading makes well-formed is refuted in the words of its fault."""
+        f = self.open(c, "refuted", message, (cause,))
+        fixes = self.repairs(c, 0, None)
+        return replace(f, fixes=fixes, named=() if fixes else self.guessed(c, (cause,)))
+
+    def compared(self, c: Claim, row: Row, line: ReadLine) -> Finding:
+        group = self.groups.get(c.group)
+        sides = line.sides
+        before: Expr | None = None
+        if c.continued and row.left is None:
+            if group is None or group.last is None:
+                self.groups[c.group] = Group(group.first if group else None, sides[-1], row, False)
+                return Finding(
+                    c.number, c.line, c.column, c.latex, "undecided", "undecided", where=where(c),
+                    message="goes on from a line that is not understood",
+                )  # fmt: skip
+            before = group.last
+            sides = (before, *sides)
+        if len(sides) < 2:
+            return self.open(c, "not_understood", "nothing is said to be equal")
+        guard = (*(group.guard if before is not None and group is not None else ()), *line.guard)
+        results = [judge(self.setting, a, b, guard, line.apart) for a, b in pairwise(sides)]
+        verdict = worst(r.verdict for r in results)
+        bad = next((n for n, r in enumerate(results) if r.verdict == verdict), 0)
+        chosen = results[bad]
+        chain: Verdict = verdict
+        if before is None or group is None:
+            group = self.groups[c.group] = Group(sides[0], sides[-1], row, verdict == "proved", guard)
+        else:
+            if group.first is None:
+                chain = "undecided"
+            elif group.sound and verdict == "proved":
+                chain = "proved"
+            else:
+                chain = judge(self.setting, group.first, sides[-1], guard, line.apart).verdict
+            group.last, group.sound, group.guard = sides[-1], group.sound and verdict == "proved", guard
+        out = Finding(
+            c.number,
+            c.line,
+            c.column,
+            c.latex,
+            verdict,
+            chain,
+            carried=before is not None and verdict == "proved" and chain == "refuted",
+            scope=scope_of(self.setting, chosen.equality),
+            facts=tuple(dict.fromkeys(f for r in results for f in r.facts)),
+            message=said(self.setting, chosen),
+            where=where(c),
+            samples=sum(r.points for r in results),
+            proof=tuple(line for r in results if r.proof is not None for line in r.proof.lines),
+        )
+        if verdict == "refuted":
+            out = self.refuted(c, out, chosen, bad, before)
+        if self.goal is not None and verdict == "proved" and chain == "proved":
+            out = replace(out, answers=answers(self.goal, group, row, sides))
+        return out
+
+    def refuted(self, c: Claim, out: Finding, judged: Judged, relation: int, before: Expr | None) -> Finding:
+        example = counterexample(self.setting, judged)
+        fixes = self.repairs(c, relation, before)
+        named = judged.named if fixes or judged.named else self.guessed(c, judged.named)
+        return replace(
+            out,
+            counterexample=example,
+            fixes=fixes,
+            named=named,
+            convention=self.convention(judged),
+            right=self.explain(judged.equality.left) if self.explain and judged.equality is not None else (),
+        )
+
+    # ------------------------------------------------------------ slips
+
+    def repairs(self, c: Claim, relation: int, before: Expr | None) -> tuple[Fix, ...]:
+        return ()
+
+    def guessed(self, c: Claim, named: tuple[str, ...]) -> tuple[str, ...]:
+        return named or ("other",)
+
+    def convention(self, judged: Judged) -> str | None:
+        return None
+
+
+def worst(verdicts: Iterator[Verdict]) -> Verdict:
+    found = set(verdicts)
+    return next((v for v in ORDER if v in found), "undecided")
+
+
+def where(c: Claim) -> str:
+    return c.where if c.where.startswith("cell") else ""
+
+
+def said(setting: Setting, j: Judged) -> str:
+    """The verdict in a sentence."""
+    if j.verdict == "proved":
+        return "both sides have one normal form" + (f"; assuming {' and '.join(j.facts)}" if j.facts else "")
+    if j.reason:
+        return j.reason
+    return "the two sides differ"
+
+
+# ---------------------------------------------------------------- the goal
+
+
+def answers(goal: Partial, group: Group, row: Row, sides: Sequence[Expr]) -> bool:
+    """Whether a proved line says what was asked: the goal on its left, no derivative on its right."""
+    if not isinstance(group.first, Partial) or not instance(goal, group.first):
+        return False
+    return not derivative(row.relations[-1].right if row.relations else None) and group.first != sides[-1]
+
+
+def instance(goal: Partial, left: Partial) -> bool:
+    """Whether a left side is the goal, up to the letters of its indices."""
+    from symbackprop.judge.scope import opened
+    from symbackprop.symbols import Ref, Vec
+
+    a, b = goal, opened(left)
+    while isinstance(b, Vec):
+        b = opened(b.body)
+    bottom = a.bottom.body if isinstance(a.bottom, Vec) else a.bottom
+    while isinstance(bottom, Vec):
+        bottom = bottom.body
+    if not isinstance(b, Partial) or a.top.family != b.top.family or not isinstance(bottom, Ref):
+        return False
+    other = b.bottom
+    if not isinstance(other, Ref) or other.family != bottom.family:
+        return False
+    letters: dict[str, str] = {}
+    for i, j in zip(bottom.indices, other.indices, strict=True):
+        if i == j:
+            continue
+        if i.name is None or j.name is None or i.name.isupper() or j.name.isupper():
+            return False
+        if letters.setdefault(i.name, j.name) != j.name:
+            return False
+    return len(set(letters.values())) == len(letters)
+
+
+def derivative(node: Node | None) -> bool:
+    """Whether a derivative is written in a formula."""
+    if node is None:
+        return False
+    return (isinstance(node, Fraction) and bool(node.derivative)) or any(derivative(n) for n in children(node))
+
+
+# ---------------------------------------------------------------- the whole
+
+
+def check(
+    setting: Setting,
+    data: bytes | str,
+    *,
+    goal: Partial | None = None,
+    asked: str = "",
+    lets: Sequence[Renaming] = (),
+    name: str = "",
+    model: str = "",
+    explain: Callable[[Expr], tuple[tuple[str, str], ...]] | None = None,
+) -> Report:
+    """Judge every claim of a hand-in.
+
+    Args:
+        data: The bytes of a file, or its text.
+        goal: What was asked; `asked` is how it was written.
+        lets: Names that the author has for symbols of the model.
+        explain: Gives the steps that lead to the right answer for a left side.
+    """
+    started = time.perf_counter()
+    handin = read_handin(data, name, tuple(lets))
+    checker = Checker(setting, goal, explain=explain)
+    findings = tuple(checker.findings(handin))
+    answered = any(f.answers for f in findings) if goal is not None else None
+    taken = tuple((r.new, r.old) for r in (*lets, *handin.lets))
+    return Report(name, findings, answered, taken, handin.notes, asked, model, time.perf_counter() - started)
+
+
+__all__ = ["Checker", "check"]

@@ -1,0 +1,292 @@
+"""Proofs of claims: both sides brought to one normal form, derivatives reduced along the graph of equations.
+
+Nothing here is shared with the rules that derive. A derivative by a quantity is the sum, over the equations that use
+it and over their indices, of the derivative by what they define times the slope of the equation; deltas and brackets do
+the rest. Derivatives by quantities furthest from the cost go first, so that both sides end at one frontier.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from symbackprop.indices import Affine, Constraint, Guard, affine, satisfiable
+from symbackprop.judge.algebra import Algebra, Beyond, atoms, moved_ref
+from symbackprop.judge.atoms import Atom, Poly, add, scaled, single
+from symbackprop.judge.scope import Equality
+from symbackprop.network import AsWritten, System
+from symbackprop.rules.graph import not_later, reaches
+from symbackprop.symbols import Ref, families, names, substitute, walk
+
+ROUNDS = 40
+"""How often derivatives are reduced, or definitions put in, in one proof."""
+
+MAX_CASES = 5
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How two sides were found equal.
+
+    Args:
+        facts: What was declared and used.
+        cases: The cells of the range that were looked at one by one.
+        generic: Whether points on a boundary between two cases were left out.
+        lines: The proof in words and LaTeX, where it is more than bringing both sides to one form.
+    """
+
+    facts: tuple[str, ...] = ()
+    cases: tuple[Guard, ...] = ()
+    generic: bool = False
+    lines: tuple[str, ...] = ()
+
+
+def prove(system: System, e: Equality, *, equal: bool = False) -> Proof | None:
+    """A proof that both sides are equal over the whole claimed range; None where none was found.
+
+    Raises:
+        Beyond: The claim is outside what a normal form reaches, or too large; nothing is said of its truth.
+    """
+    return _prove(system, e, equal, generic=False)
+
+
+def _prove(system: System, e: Equality, equal: bool, generic: bool) -> Proof | None:
+    if not satisfiable((*system.standing, *e.guard)):
+        return None
+    open_: list[Guard] = [()]
+    done: list[Guard] = []
+    facts: set[str] = set()
+    while open_:
+        cell = open_.pop()
+        task = Task(system, e, cell, equal, generic)
+        result = task.run()
+        facts |= task.algebra.facts_used
+        if result is True:
+            done.append(cell)
+            continue
+        if not isinstance(result, Constraint) or len(done) + len(open_) >= MAX_CASES:
+            return None if generic else _retry(system, e, equal, task)
+        for c in (result, *result.negations()):
+            if satisfiable((*system.standing, *e.guard, *cell, c)):
+                open_.append((*cell, c))
+    return Proof(tuple(sorted(facts)), tuple(done) if len(done) > 1 else (), generic)
+
+
+def _retry(system: System, e: Equality, equal: bool, task: Task) -> Proof | None:
+    """Once more without the points that lie on a kink, where the first attempt met any."""
+    if not any(a.kind == "test" for a in atoms(task.rest)):
+        return None
+    return _prove(system, e, equal, generic=True)
+
+
+class Task:
+    """One attempt to bring the difference of both sides to 0, in one cell of the range."""
+
+    def __init__(self, system: System, e: Equality, cell: Guard, equal: bool, generic: bool) -> None:
+        self.system, self.claim = system, e
+        self.algebra = Algebra(system, (*e.guard, *cell), equal=equal, generic=generic)
+        for name, axes in e.axes.items():
+            self.algebra.axes[name] = tuple(map(self.algebra.axis, axes))
+            self.algebra.ranges[name] = tuple(c for a in axes for c in a.holds(affine(name)))
+        self.ranks = ranks(AsWritten(system))
+        self.rest: Poly = {}
+
+    def run(self) -> bool | Constraint | None:
+        """True: equal. A constraint: it depends on it. None: not found equal."""
+        a = self.algebra
+        p = add(a.of(self.claim.left), scaled(a.of(self.claim.right), -1))
+        ceiling = self.ceiling(p)
+        for _ in range(ROUNDS):
+            self.rest = p
+            if a.is_zero(p):
+                return True
+            found = self.deepest(p, ceiling)
+            if not found:
+                break
+            p = a.rewritten(p, lambda x, s=found: self.reduced(x) if self.mark(x) in s else None)  # type: ignore[misc]
+        self.rest = p
+        split = self.open_condition(p)
+        if split is not None:
+            return split
+        tried: set[str] = set()
+        for _ in range(ROUNDS):
+            family = self.downstream(p, tried)
+            if family is None:
+                return None
+            tried.add(family)
+            new = a.rewritten(p, lambda x, f=family: self.defined(x, f))  # type: ignore[misc]
+            if new == p:
+                continue
+            p = self.rest = new
+            if a.is_zero(p):
+                return True
+        return None
+
+    # ------------------------------------------------------------ derivatives
+
+    def reduced(self, x: Atom) -> Poly:
+        """A derivative, one equation nearer to what is differentiated."""
+        top, u, direct = x.data
+        return self.local(top, u) if direct else self.chain(top, u)
+
+    def local(self, top: Ref, u: Ref) -> Poly:
+        """The derivative of the one equation that defines `top`, everything else held."""
+        equation = self.system.defining(top, self.algebra.assume)
+        if equation is None:
+            raise Beyond(f"which equation defines {top.family} here is open")
+        return self.algebra.derivative(self.algebra.of(equation.rhs), u, total=False)
+
+    def chain(self, top: Ref, u: Ref) -> Poly:
+        a, system = self.algebra, self.system
+        if system.mean is not None and top.family == system.mean[0]:
+            equation = system.defining(top, a.assume)
+            if equation is None:
+                raise Beyond(f"no equation defines {top.family}")
+            return a.derivative(a.of(equation.rhs), u, total=True)
+        out: Poly = {}
+        if top.family == u.family:
+            out = a.guarded(Constraint(i - j, True) for i, j in zip(top.indices, u.indices, strict=True))
+        for e in system.equations:
+            v = e.lhs.family
+            if u.family not in families(e.rhs) or not (v == top.family or reaches(system, v, top.family)):
+                continue
+            formals = [i.name for i in e.lhs.indices if i.name is not None and i.name not in system.constants]
+            mapping: dict[str, Affine] = {}
+            axes = {}
+            for axis, i in zip(system.family(v).axes, e.lhs.indices, strict=True):
+                if i.name in formals and i.name not in mapping:
+                    assert i.name is not None
+                    axis = axis.substitute(mapping)
+                    mapping[i.name] = affine(a.new(axis))
+                    axes[i.name] = axis
+            lhs = moved_ref(e.lhs, mapping)
+            guard = (*(c.substitute(mapping) for c in e.guard), *system.guard_of(lhs), *not_later(system, lhs, top))
+            slope = a.derivative(a.of(substitute(e.rhs, mapping)), u, total=False)
+            if not slope:
+                continue
+            above = a.guarded(()) if lhs == top else single(Atom("partial", (top, lhs, False)))
+            term = a.times(above, slope, a.guarded(guard))
+            for name in reversed(formals):
+                bound = mapping[name].name
+                assert bound is not None
+                term = a.sum_over(bound, axes[name], (), term)
+            out = add(out, term)
+        return out
+
+    def deepest(self, p: Poly, ceiling: dict[str, int]) -> set[tuple[object, ...]]:
+        """The derivatives by the quantities furthest from the cost, by their marks."""
+        found = {x for x in atoms(p) if x.kind == "partial"}
+        direct = {self.mark(x) for x in found if x.data[2]}
+        if direct:
+            return direct
+        # Of what is not held back at the frontier of a symbolic layer, the lowest place and rank of each base.
+        groups: dict[str, list[tuple[tuple[int, int], Atom]]] = {}
+        for x in found:
+            base, place = self.place(x.data[1])
+            if base in ceiling and place > ceiling[base] and self.place(x.data[0])[0] != base:
+                continue
+            groups.setdefault(base, []).append(((place, self.ranks[x.data[1].family]), x))
+        out: set[Atom] = set()
+        for members in groups.values():
+            least = min(k for k, _ in members)
+            out |= {x for k, x in members if k == least}
+        shared = {x for x in out if self.ranks[x.data[1].family] < 0}
+        return {self.mark(x) for x in shared or out}
+
+    def mark(self, x: Atom) -> tuple[object, ...]:
+        """What a derivative is by, whatever the names of its summed indices."""
+        if x.kind != "partial":
+            return ()
+        top, bottom, direct = x.data
+        return top.family, bottom.family, *self.place(bottom), direct
+
+    def place(self, u: Ref) -> tuple[str, int]:
+        """The layer or time of a quantity: its letters, and the number added."""
+        for axis, i in zip(self.system.family(u.family).axes, u.indices, strict=True):
+            if axis.kind == "recursion":
+                base = "+".join(f"{k}{n}" for n, k in i.terms if not n.startswith(("~", "#")))
+                if any(n.startswith(("~", "#")) for n, _ in i.terms):
+                    base = "bound"
+                return base, i.const
+        return "", 0
+
+    def ceiling(self, p: Poly) -> dict[str, int]:
+        """The highest place, for each free layer, of what the claim differentiates by: no reduction goes beyond it."""
+        out: dict[str, int] = {}
+        for x in atoms(p):
+            if x.kind == "partial":
+                base, place = self.place(x.data[1])
+                out[base] = max(out.get(base, place), place)
+        ends = {f"1{n}" for n in self.system.constants}
+        return {b: n for b, n in out.items() if b and b not in ends and b != "bound"}
+
+    def open_condition(self, p: Poly) -> Constraint | None:
+        """A condition on the free layers and times that is neither known to hold nor known to fail."""
+        for x in sorted((x for x in atoms(p) if x.kind == "cond"), key=lambda x: x.key):
+            c: Constraint = x.data
+            letters = c.expr.names - self.system.constants
+            if (
+                letters
+                and not any(n.startswith(("~", "#")) for n in c.expr.names)
+                and not letters & self.claim.axes.keys()
+            ):
+                return c
+        return None
+
+    # ------------------------------------------------------------ definitions
+
+    def downstream(self, p: Poly, tried: set[str]) -> str | None:
+        """The derived family nearest to the cost that has not been replaced by its definition."""
+        here = {x.data.family for x in atoms(p) if x.kind == "ref"}
+        derived = [f for f in here - tried if self.system.family(f).kind in ("derived", "cost")]
+        return max(derived, key=lambda f: (self.ranks[f], f), default=None)
+
+    def defined(self, x: Atom, family: str) -> Poly | None:
+        if x.kind != "ref" or x.data.family != family:
+            return None
+        a = self.algebra
+        known: Guard = tuple(c for n in names(x.data) for c in a.ranges.get(n, ()))
+        equation = self.system.defining(x.data, (*a.assume, *known))
+        return a.of(equation.rhs) if equation is not None else None
+
+
+@lru_cache(maxsize=64)
+def ranks(written: AsWritten) -> dict[str, int]:
+    """How many equations of its own layer lead to each family; negative for what is shared by all layers."""
+    system = written.system
+    above: dict[str, set[str]] = {f: set() for f in system.families}
+    for e in system.equations:
+        here = recursion(system, e.lhs)
+        for _, p in walk(e.rhs):
+            if (
+                isinstance(p, Ref)
+                and p.family != e.lhs.family
+                and not (here and recursion(system, p) and recursion(system, p) != here)
+            ):
+                above[e.lhs.family].add(p.family)
+    out: dict[str, int] = {}
+
+    def rank(f: str, path: tuple[str, ...]) -> int:
+        if f in out:
+            return out[f]
+        if f in path:
+            return 0
+        found = 1 + max((rank(g, (*path, f)) for g in sorted(above[f])), default=-1)
+        out[f] = found
+        return found
+
+    for f in sorted(system.families):
+        rank(f, ())
+    layered = any(a.kind == "recursion" for f in system.families.values() for a in f.axes)
+    for name, family in system.families.items():
+        if layered and family.kind in ("parameter", "input") and not any(a.kind == "recursion" for a in family.axes):
+            out[name] = -1
+    return out
+
+
+def recursion(system: System, r: Ref) -> tuple[Affine, ...]:
+    axes = system.family(r.family).axes
+    return tuple(i for a, i in zip(axes, r.indices, strict=True) if a.kind == "recursion")
+
+
+__all__ = ["Beyond", "Proof", "prove"]

@@ -1,0 +1,293 @@
+"""One equality of two expressions about a network: proved, refuted, or left open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import product
+from typing import Any
+
+from symbackprop.indices import Affine, Constraint, Guard, satisfiable
+from symbackprop.judge.prove import Beyond, Proof, prove
+from symbackprop.judge.sampling import Comparison, Difference, samples_of, shown
+from symbackprop.judge.scope import Equality, ShapeMismatch, equality, misplaced
+from symbackprop.network import System
+from symbackprop.notation import Notation
+from symbackprop.oracle import CannotEvaluate, Oracle, OutOfRange
+from symbackprop.report import Counterexample, Verdict
+from symbackprop.symbols import D, Expr, Partial, Ref, names, transform
+
+MAX_ENTRIES = 400
+"""Numbers of one array that a counterexample lists."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What is said of one equality.
+
+    Args:
+        named: The cause, where the fault is one of form: shapes, indices, ranges.
+        reason: Why it is refuted in words, or why nothing was decided.
+        equality: The scalar claim that was judged; None where there is none.
+        points: At how many points both sides agreed.
+    """
+
+    verdict: Verdict
+    reason: str = ""
+    named: tuple[str, ...] = ()
+    equality: Equality | None = None
+    difference: Difference | None = None
+    points: int = 0
+    proof: Proof | None = None
+    networks: tuple[str, ...] = ()
+    facts: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The network that claims are about, and how its lines are meant.
+
+    Args:
+        seed: Draws the samples.
+    """
+
+    system: System
+    notation: Notation
+    seed: int = 0
+
+    @property
+    def equal(self) -> bool:
+        """Whether a line speaks of networks of one width: the lessons write a plain n."""
+        return self.notation.width == "n"
+
+
+def judge(setting: Setting, left: Expr, right: Expr, guard: Guard = (), apart: tuple[Affine, ...] = ()) -> Judged:
+    """Whether two expressions are equal for all sizes, data and indices for which every quantity in them exists."""
+    system = setting.system
+    try:
+        e = equality(system, total(left), total(right), guard, apart)
+    except ShapeMismatch as x:
+        return Judged("refuted", str(x), ("shape_mismatch",))
+    cells = apart_cells(e)
+    if not satisfiable((*system.standing, *e.guard)) or not cells:
+        return Judged("refuted", empty(system, e), ("index_out_of_range",), e)
+    samples = samples_of(system, setting.equal, setting.seed)
+    found = samples.compare(e)
+    if found.difference is None and found.outside and not setting.equal:
+        # An index that counts two axes has values only where these are of one size.
+        more = samples_of(system, True, setting.seed).compare(e)
+        if more.difference is not None:
+            found = more
+    if found.difference is not None:
+        return Judged("refuted", "", named_from(e), e, found.difference, found.points)
+    if found.outside:
+        words = misplaced(system, e.left) or misplaced(system, e.right)
+        if words is not None:
+            return Judged("refuted", words, ("wrong_index",), e, points=found.points)
+        if not found.points:
+            return Judged("refuted", f"{found.outside} in any network of the samples", ("index_out_of_range",), e)
+        return Judged("refuted", f"it uses what does not exist: {found.outside}", ("index_out_of_range",), e)
+    return proved(setting, e, cells, found)
+
+
+def proved(setting: Setting, e: Equality, cells: list[Guard], found: Comparison) -> Judged:
+    reason = ""
+    proofs: list[Proof] = []
+    for cell in cells:
+        try:
+            proof = prove(setting.system, replace(e, guard=(*e.guard, *cell)), equal=setting.equal)
+        except Beyond as x:
+            proof, reason = None, str(x)
+        except RecursionError:
+            proof, reason = None, "nested too deeply to prove"
+        if proof is None:
+            break
+        proofs.append(proof)
+    else:
+        facts = tuple(dict.fromkeys(f for p in proofs for f in p.facts))
+        if any(p.generic for p in proofs):
+            facts += ("no quantity lies exactly on a kink",)
+        return Judged("proved", "", (), e, None, found.points, proofs[0], found.networks, facts)
+    if not found.points:
+        why = reason or "no sample network could be evaluated"
+        return Judged("undecided", why, (), e, networks=found.networks)
+    words = f"holds at all {found.points} points of {len(found.networks)} sample networks; no proof found"
+    return Judged(
+        "undecided", words + (f" ({reason})" if reason else ""), (), e, None, found.points, None, found.networks
+    )
+
+
+def total(e: Expr) -> Expr:
+    """An operator d/du in a line is the total derivative, and of one quantity the derivative of that quantity."""
+
+    def meant(x: Expr) -> Expr:
+        if isinstance(x, D) and not x.total:
+            return Partial(x.body, x.variable) if isinstance(x.body, Ref) else replace(x, total=True)
+        return x
+
+    return transform(e, meant)
+
+
+def apart_cells(e: Equality) -> list[Guard]:
+    """The cells in which indices that are said to differ do: j < i and j > i."""
+    out: list[Guard] = [()]
+    for a in e.apart:
+        out = [(*g, c) for g, c in product(out, Constraint(a, True).negations())]
+    return [g for g in out if satisfiable((*e.guard, *g))]
+
+
+def empty(system: System, e: Equality) -> str:
+    """Which condition leaves no network for which a line would be claimed."""
+    for c in e.guard:
+        if not satisfiable((*system.standing, c)):
+            return f"no network has what this line speaks of: it would need {c.expr} {'=' if c.equal else '>='} 0"
+    return "no network has what this line speaks of: its layers or times exclude each other"
+
+
+def named_from(e: Equality) -> tuple[str, ...]:
+    """A cause that the free indices alone tell."""
+    extra = (e.free_left ^ e.free_right) & e.axes.keys()
+    return ("free_index_mismatch",) if extra and not e.entries else ()
+
+
+# ---------------------------------------------------------------- counterexamples
+
+
+def counterexample(setting: Setting, judged: Judged) -> Counterexample | None:
+    """The point at which both sides differ, with every number that they depend on."""
+    d, e = judged.difference, judged.equality
+    if d is None or e is None:
+        return None
+    system, notation = setting.system, setting.notation
+    sample = d.oracle.sample
+    fresh = Oracle(system, sample)
+    try:
+        fresh.evaluate(e.left, d.env)
+        fresh.evaluate(e.right, d.env)
+    except (CannotEvaluate, OutOfRange):
+        return None
+    free = (names(e.left) | names(e.right)) - system.constants
+    indices = {
+        n: v + (notation.first_of(e.axes[n][0].label) if n in e.axes else 0)
+        for n, v in sorted(d.env.items())
+        if n in free
+    }
+    sizes, size_names = sizes_of(system, d.oracle)
+    return Counterexample(sizes, indices, inputs(system, fresh), shown(d.left), shown(d.right), size_names)
+
+
+def sizes_of(system: System, oracle: Oracle) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    sample = oracle.sample
+    if sample.widths and any(a.at is not None for f in system.families.values() for a in f.axes):
+        return sample.widths, ()
+    return tuple(v for _, v in sample.sizes), tuple(n for n, _ in sample.sizes)
+
+
+def inputs(system: System, oracle: Oracle) -> dict[str, Any]:
+    """Every datum that was used, in nested lists, and the functions that were drawn."""
+    out: dict[str, Any] = {}
+    arrays: dict[str, dict[tuple[int, ...], str]] = {}
+    for (sample, family, indices), value in sorted(oracle.values.items(), key=lambda t: t[0]):
+        f = system.family(family)
+        if oracle.equation(family, indices) is not None:
+            continue
+        layers = [i for i, a in zip(indices, f.axes, strict=True) if a.kind == "recursion"]
+        rest = tuple(i for i, a in zip(indices, f.axes, strict=True) if a.kind != "recursion")
+        name = f"{family}^({','.join(map(str, layers))})" if layers else family
+        if system.mean is not None and f.kind != "parameter":
+            name += f" of sample {sample}"
+        arrays.setdefault(name, {})[rest] = shown(value)
+    for name, entries in arrays.items():
+        out[name] = nested(entries)
+    for (name, layer), c in sorted(oracle.polynomials.items(), key=repr):
+        label = f"{name}^({layer})(z)" if layer is not None else f"{name}(z)"
+        out[label] = " + ".join(
+            f"({shown(k)})" + ("" if n == 0 else "*z" if n == 1 else f"*z^{n}") for n, k in enumerate(c)
+        )
+    for name, value in sorted(oracle.params.items()):
+        if name != "pi":
+            out[name] = shown(value)
+    return out
+
+
+def nested(entries: Mapping[tuple[int, ...], str]) -> Any:
+    """Entries as nested lists; null for those that nothing used."""
+    if () in entries:
+        return entries[()]
+    sizes = [1 + max(k[n] for k in entries) for n in range(len(next(iter(entries))))]
+    count = 1
+    for s in sizes:
+        count *= s
+    if count > MAX_ENTRIES:
+        return {",".join(map(str, k)): v for k, v in list(entries.items())[:MAX_ENTRIES]}
+
+    def build(prefix: tuple[int, ...]) -> Any:
+        if len(prefix) == len(sizes):
+            return entries.get(prefix)
+        return [build((*prefix, i)) for i in range(sizes[len(prefix)])]
+
+    return build(())
+
+
+# ---------------------------------------------------------------- words
+
+
+def scope_of(setting: Setting, e: Equality | None) -> str:
+    """Over what a line is claimed."""
+    system = setting.system
+    numbers = [n for n in system.widths if n is not None]
+    if system.numeric and system.layers.names == frozenset() and len(numbers) > 1:
+        base = f"sizes {', '.join(map(str, numbers))}"
+    elif system.sizes and all(n in system.sizes for n in system.constants):
+        base = "sizes " + ", ".join(f"{n} = {v}" for n, v in sorted(system.sizes.items()))
+    else:
+        base = "all sizes"
+        if setting.equal:
+            base += " (one width n in all layers)"
+    return base + "".join(f", {w}" for w in ranges(system, e)) if e is not None else base
+
+
+def ranges(system: System, e: Equality) -> Iterator[str]:
+    """The range of each free layer or time, from the strongest of its bounds."""
+    free = (names(e.left) | names(e.right)) - system.constants - e.axes.keys()
+    for n in sorted(free):
+        low: list[Affine] = []
+        high: list[Affine] = []
+        for c in e.guard:
+            k = dict(c.expr.terms).get(n, 0)
+            rest = c.expr - Affine(((n, k),)) if k else c.expr
+            if c.equal and abs(k) == 1:
+                yield f"{n} = {rest * -k}"
+                low, high = [], []
+                break
+            if k == 1:
+                low.append(-rest)
+            elif k == -1:
+                high.append(rest)
+        bottom = strongest(low, 1)
+        top = strongest(high, -1)
+        if bottom is not None or top is not None:
+            yield " <= ".join(
+                x for x in (str(bottom) if bottom is not None else "", n, str(top) if top is not None else "") if x
+            )
+    for c in e.guard:
+        if c.expr.names and c.expr.names <= system.constants and not c.equal and c.expr.const < -1:
+            yield f"{c.expr - c.expr.const} >= {-c.expr.const}"
+
+
+def strongest(bounds: list[Affine], sign: int) -> Affine | None:
+    """Of bounds that differ by numbers the one that matters."""
+    out: Affine | None = None
+    for b in bounds:
+        if out is None:
+            out = b
+            continue
+        d = (b - out).value
+        if d is None:
+            out = b if b.names and not out.names else out
+        elif d * sign > 0:
+            out = b
+    return out
+
+
+__all__ = ["Judged", "Setting", "counterexample", "judge", "scope_of"]

@@ -1,0 +1,175 @@
+"""Both sides of a claim on sample networks, exactly: the judge's way to refute.
+
+Samples are kept for each network, so that further claims about it share the values that its oracles have computed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from itertools import product
+
+from symbackprop.check import depth_needed, draw_samples, largest_node, positions, possible, usable
+from symbackprop.errors import ModelError
+from symbackprop.indices import Affine
+from symbackprop.judge.scope import Equality
+from symbackprop.network import AsWritten, System
+from symbackprop.oracle import CannotEvaluate, Number, Oracle, OutOfRange, Sample, transcendental
+from symbackprop.symbols import names
+
+POINTS = 5
+"""Points at each sample: most with distinct indices, one with equal ones, one at the ends of the ranges."""
+
+SEEDS = 3
+"""How often the data of the first network are drawn anew: two data that are equal by chance hide a wrong index."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A point at which the two sides differ."""
+
+    oracle: Oracle
+    env: dict[str, int]
+    left: Number
+    right: Number
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Both sides on the samples.
+
+    Args:
+        points: At how many points both sides had a value and agreed.
+        difference: The first point at which they differ.
+        outside: The first quantity that does not exist, in words.
+        networks: The samples, in words.
+    """
+
+    points: int
+    difference: Difference | None = None
+    outside: str = ""
+    networks: tuple[str, ...] = ()
+
+
+@dataclass
+class Samples:
+    """The sample networks of one system.
+
+    Args:
+        equal: Only networks of one width, as the lessons' plain n means.
+    """
+
+    system: System
+    equal: bool = False
+    seed: int = 0
+    kept: dict[tuple[int, int, bool], tuple[Oracle, ...]] = field(default_factory=dict)
+
+    def oracles(self, e: Equality) -> tuple[Oracle, ...]:
+        sides = [e.left, e.right]
+        key = (largest_node(sides, self.system), depth_needed(sides), transcendental(self.system, sides))
+        if key not in self.kept:
+            drawn = draw_samples(self.system, sides, self.seed)
+            if self.equal:
+                drawn = list(dict.fromkeys(map(evened, drawn)))
+            drawn += [replace(drawn[0], seed=drawn[0].seed + 7 * n) for n in range(1, SEEDS) if drawn]
+            try:
+                self.kept[key] = tuple(usable(self.system, s) for s in drawn)
+            except ModelError:
+                self.kept[key] = ()
+        return self.kept[key]
+
+    def compare(self, e: Equality, points: int = POINTS, networks: int | None = None) -> Comparison:
+        """Both sides at a few points of every sample, until they differ."""
+        agreed, outside = 0, ""
+        oracles = self.oracles(e)[:networks]
+        for oracle in oracles:
+            for env in places(self.system, oracle.sample, e, points):
+                try:
+                    a, b = oracle.evaluate(e.left, env), oracle.evaluate(e.right, env)
+                    same = oracle.agree(a, b)
+                except CannotEvaluate:
+                    continue
+                except OutOfRange as x:
+                    outside = outside or str(x)
+                    continue
+                if not same:
+                    return Comparison(agreed, Difference(oracle, env, a, b), outside)
+                agreed += 1
+        return Comparison(agreed, None, outside, tuple(o.sample.describe() for o in oracles))
+
+
+def evened(s: Sample) -> Sample:
+    """The sample with one width for all layers that are wider than one node."""
+    if not s.widths:
+        return s
+    wide = max(s.widths)
+    return replace(s, widths=tuple(1 if w == 1 else wide for w in s.widths))
+
+
+def places(system: System, sample: Sample, e: Equality, count: int) -> Iterator[dict[str, int]]:
+    """Values of the free indices within the claimed range, no place twice."""
+    free = (names(e.left) | names(e.right)) - system.constants
+    nodes = {n: e.axes[n] for n in sorted(free) if n in e.axes}
+    recursion = sorted(free - nodes.keys())
+    standing = {**dict.fromkeys(system.layers.names, sample.layers), **dict(sample.sizes)}
+    highest = max([sample.layers, *standing.values()])
+    times = [
+        dict(zip(recursion, values, strict=True))
+        for values in product(range(highest + 1), repeat=len(recursion))
+        if possible(e.guard, {**standing, **dict(zip(recursion, values, strict=True))})
+    ]
+    r = random.Random(repr((sample.seed, sample.layers, sorted(nodes), recursion)))
+    r.shuffle(times)
+    seen: set[tuple[int, ...]] = set()
+    for n in range(count):
+        for _ in range(20):
+            if not times:
+                return
+            at = times[n % len(times)]
+            env = {**standing, **at}
+            point = dict(at)
+            common = r.random()
+            for name, axes in nodes.items():
+                try:
+                    size = min(positions(a, sample, env) for a in axes)
+                except (IndexError, KeyError):
+                    size = 0
+                if size < 1:
+                    break
+                others = [point[m] for m in nodes if m in point]
+                left = [i for i in range(size) if i not in others] or list(range(size))
+                point[name] = int(common * size) if n == 2 else (0 if n == 3 else r.choice(left))
+            else:
+                key = tuple(point.values())
+                if key in seen or not possible(e.guard, {**env, **point}) or not distinct(e, {**env, **point}):
+                    continue
+                seen.add(key)
+                yield point
+                break
+
+
+def distinct(e: Equality, env: dict[str, int]) -> bool:
+    """Whether indices that are said to differ do."""
+    return all(a.evaluate(env) for a in e.apart if a.names <= env.keys())
+
+
+@lru_cache(maxsize=16)
+def _samples(system: AsWritten, equal: bool, seed: int) -> Samples:
+    return Samples(system.system, equal, seed)
+
+
+def samples_of(system: System, equal: bool = False, seed: int = 0) -> Samples:
+    """The kept samples of a network."""
+    return _samples(AsWritten(system), equal, seed)
+
+
+def shown(x: Number) -> str:
+    """A value that a reader can compute again: a fraction, or 15 certain digits."""
+    if hasattr(x, "mid"):
+        return f"{float(x.mid()):.15g}"
+    return str(x)
+
+
+__all__ = ["Affine", "Comparison", "Difference", "Samples", "samples_of", "shown"]

@@ -1,0 +1,167 @@
+"""What a line claims: two scalars for all values of its free indices, and the range of these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from symbackprop.check import node_axes
+from symbackprop.indices import Affine, Axis, Constraint, Guard, affine, at_least, fresh
+from symbackprop.network import System
+from symbackprop.symbols import (
+    ZERO,
+    Assign,
+    Binder,
+    Call,
+    D,
+    Delta,
+    Expr,
+    Partial,
+    Ref,
+    Vec,
+    bound,
+    names,
+    substitute,
+    walk,
+)
+
+
+@dataclass(frozen=True)
+class Equality:
+    """Two scalar sides and where they are said to be equal.
+
+    Args:
+        left, right: An array is replaced by its general entry.
+        guard: What the line says of its layers and times, and what makes every quantity of it exist.
+        axes: The axes on which each free node index stands.
+        entries: The letters of the general entry of an array.
+        free_left, free_right: The free indices of either side, as written.
+        apart: Index expressions that are not 0: j - i for a line that holds for j other than i.
+    """
+
+    left: Expr
+    right: Expr
+    guard: Guard
+    axes: dict[str, tuple[Axis, ...]]
+    entries: tuple[str, ...]
+    free_left: frozenset[str]
+    free_right: frozenset[str]
+    apart: tuple[Affine, ...] = ()
+
+
+class ShapeMismatch(Exception):
+    """The two sides are arrays of different shapes; the message says which."""
+
+
+def equality(system: System, left: Expr, right: Expr, said: Guard = (), apart: tuple[Affine, ...] = ()) -> Equality:
+    """The claim that two sides are equal.
+
+    Raises:
+        ShapeMismatch: One is an array that the other is not, or over other axes.
+    """
+    free_left, free_right = names(left) - system.constants, names(right) - system.constants
+    a, b, entries = entrywise(left, right, names(left) | names(right) | system.constants)
+    guard = tuple(dict.fromkeys((*said, *existence(system, (a, b)))))
+    axes: dict[str, tuple[Axis, ...]] = {}
+    for e in (a, b):
+        for name, found in node_axes(e, system).items():
+            axes[name] = tuple(dict.fromkeys((*axes.get(name, ()), *found)))
+    return Equality(a, b, guard, axes, entries, free_left, free_right, apart)
+
+
+def entrywise(left: Expr, right: Expr, taken: Iterable[str]) -> tuple[Expr, Expr, tuple[str, ...]]:
+    """Both sides as general entries of the arrays that they are."""
+    used = set(taken)
+    entries: list[str] = []
+    left, right = opened(left), opened(right)
+    while isinstance(left, Vec) or isinstance(right, Vec):
+        if left == ZERO or right == ZERO:
+            # An array of zeros is written 0.
+            vec = right if isinstance(right, Vec) else left
+            assert isinstance(vec, Vec)
+            axis = vec.axis
+        elif not (isinstance(left, Vec) and isinstance(right, Vec)):
+            kinds = ("an array", "a scalar") if isinstance(left, Vec) else ("a scalar", "an array")
+            raise ShapeMismatch(f"the left side is {kinds[0]}, the right side {kinds[1]}")
+        else:
+            axis = left.axis
+            if axis != right.axis:
+                raise ShapeMismatch(
+                    f"entries over {axis_name(left.axis)} on the left, over {axis_name(right.axis)} on the right"
+                )
+        own = left.index if isinstance(left, Vec) else right.index  # type: ignore[attr-defined]
+        letter = fresh(own.rstrip("'"), used)
+        used.add(letter)
+        entries.append(letter)
+        left, right = opened(entry(left, letter)), opened(entry(right, letter))
+    return left, right, tuple(entries)
+
+
+def opened(e: Expr) -> Expr:
+    """A derivative by an array as the array of derivatives."""
+    if isinstance(e, Partial) and isinstance(e.bottom, Vec):
+        v = e.bottom
+        return Vec(v.index, v.axis, Partial(e.top, v.body, e.direct))
+    return e
+
+
+def entry(e: Expr, letter: str) -> Expr:
+    return substitute(e.body, {e.index: affine(letter)}) if isinstance(e, Vec) else e
+
+
+def axis_name(axis: Axis) -> str:
+    return f"{axis.label}_{axis.at}" if axis.at is not None else axis.label
+
+
+def existence(system: System, sides: tuple[Expr, ...]) -> Guard:
+    """The range of the free layers and times in which every quantity of the sides exists: l+1 means l < L."""
+    inner = frozenset().union(*map(bound, sides))
+    return tuple(
+        dict.fromkeys(c for e in sides for c in conditions(system, e) if c.expr.terms and not c.expr.names & inner)
+    )
+
+
+def conditions(system: System, e: Expr) -> Iterator[Constraint]:
+    for _, p in walk(e):
+        for r in quantities(p):
+            family = system.family(r.family)
+            yield from system.guard_of(r)
+            for axis, i in zip(family.axes, r.indices, strict=True):
+                if axis.kind == "recursion":
+                    yield from axis.holds(i)
+        if isinstance(p, Call) and p.at is not None:
+            yield from (at_least(p.at, 1), at_least(system.layers, p.at))
+        if isinstance(p, Delta) and p.axis.kind == "recursion":
+            yield from (*p.axis.holds(p.left), *p.axis.holds(p.right))
+
+
+def quantities(p: Expr) -> Iterator[Ref]:
+    """The quantities that a head itself names."""
+    match p:
+        case Ref():
+            yield p
+        case Partial(top, bottom):
+            yield top
+            if isinstance(bottom, Ref):
+                yield bottom
+        case D(_, variable):
+            yield variable
+        case Assign(target):
+            yield target
+
+
+def misplaced(system: System, e: Expr) -> str | None:
+    """A summed index that counts two axes of unequal size, in words; None where there is none."""
+    for _, p in walk(e):
+        if not isinstance(p, Binder) or p.axis.kind == "recursion":
+            continue
+        stands = node_axes(p.body, system).get(p.index, ())
+        for axis in stands:
+            if axis != p.axis and not same_size(system, axis, p.axis):
+                return f"{p.index.split('@')[0]} runs over {axis_name(p.axis)} nodes and stands where {axis_name(axis)} are counted"
+    return None
+
+
+def same_size(system: System, a: Axis, b: Axis) -> bool:
+    size = system.size(a)
+    return size is not None and size == system.size(b)
