@@ -16,6 +16,7 @@ from symbackprop.models import find_model, find_notation, library_model, models,
 from symbackprop.notation import Notation
 
 if TYPE_CHECKING:
+    from symbackprop.codecheck import FunctionReport
     from symbackprop.compile import GradientFunction, ModelGradient
     from symbackprop.derivation import Record, Section, Step
     from symbackprop.network import System
@@ -473,6 +474,46 @@ class Network:
             describe=self.describe,
             sizes={**self.system.sizes, **(sizes or {})},
         )
+
+    def check_function(
+        self,
+        backward: Any,
+        wrt: Any = None,
+        samples: int = 20,
+        rtol: float | None = None,
+        seed: int = 0,
+        **options: Any,
+    ) -> FunctionReport:
+        """Compare someone's backward pass, as code, with the derived gradient, and name the slip where they differ.
+
+        It runs that code, in this process, with all that the code may do: check only code that you would run anyway.
+
+        Args:
+            backward: It is called as `net.gradient()` is: `backward(params, x, y)` for a layered network, else arrays by
+                name, with `upstream={"O": dO}` for a model without a cost. It returns the gradients in that structure, or
+                the same arrays as a list, a tuple or a pair (cost, gradients).
+            wrt: Families that it differentiates by; None: all parameters.
+            samples: On how many networks with random numbers it is tried.
+            rtol: The relative difference in norm that counts as right; None: what the dtype of the result allows.
+            seed: Of the random numbers.
+            options: `array` ("torch", "jax" or a function of a NumPy array) for what it takes instead of NumPy arrays;
+                `dtype` of the arrays it is given; `sizes` and `values` of a model's sizes and scalars, by name; `upstream`,
+                the outputs that have a gradient from outside.
+
+        Raises:
+            FunctionError: `backward` is no function, or the network's activation is generic and it does not take one.
+
+        >>> def backward(params, x, y):
+        ...     (w,), (b,) = params["w"], params["b"]
+        ...     delta = 2 * (x @ w.T + b - y)
+        ...     return {"w": [delta.T @ x / len(x)], "b": [delta.sum(axis=0)]}
+        >>> report = dense([3, 2], activation="identity", bias=True).check_function(backward)
+        >>> report.verdict, report.arrays[1].name, report.arrays[1].message
+        ('wrong', "grads['b'][0]", 'summed over the batch, not averaged')
+        """
+        from symbackprop.codecheck import check_function
+
+        return check_function(self, backward, wrt, samples, rtol, seed, **options)
 
     def with_functions(self, **functions: Any) -> Network:
         """The model with definitions for its generic functions: names of activations, SymPy expressions or Python

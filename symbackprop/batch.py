@@ -409,9 +409,9 @@ def how_it_ended(code: int | None) -> str:
             name = signal.Signals(-code).name
         except ValueError:
             name = f"signal {-code}"
-        memory = ", perhaps for want of memory" if name in ("SIGKILL", "SIGABRT", "SIGSEGV") else ""
-        return f"the process that checked it was ended by {name}{memory}"
-    return f"the process that checked it has ended with status {code}"
+        memory = " (out of memory?)" if name in ("SIGKILL", "SIGABRT", "SIGSEGV") else ""
+        return f"ended by {name}{memory}"
+    return f"its process has ended with status {code}"
 
 
 def cores() -> int:

@@ -17,6 +17,9 @@ from symbackprop.report import Report
 CHUNK = 25
 """Files in a task: enough that handing it over takes no time, few enough that little is done twice when a worker dies."""
 
+SECONDS = 20.0
+"""To wait for a cluster to answer."""
+
 AHEAD = 3
 """Tasks handed over for each thread of the cluster before any is done."""
 
@@ -49,7 +52,7 @@ def check_files(
 # ---------------------------------------------------------------- from here
 
 
-def connected(address: str, seconds: float = 20.0) -> Any:
+def connected(address: str, seconds: float | None = None) -> Any:
     """A client of the cluster at an address.
 
     Raises:
@@ -60,7 +63,7 @@ def connected(address: str, seconds: float = 20.0) -> Any:
     except ImportError:
         raise ClusterError("--cluster needs Dask; install it with: pip install 'symbackprop[dask]'") from None
     try:
-        client = Client(address, timeout=seconds, set_as_default=False)
+        client = Client(address, timeout=seconds or SECONDS, set_as_default=False)
     except (OSError, TimeoutError, ValueError, TypeError) as e:
         raise ClusterError(f"no Dask cluster answers at {address} ({str(e) or type(e).__name__}); expected an address such as tcp://10.0.0.1:8786") from None  # fmt: skip
     try:

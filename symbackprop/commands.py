@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from symbackprop import __version__
@@ -338,7 +339,8 @@ def check_alone(net: Network, setting: Setting, options: argparse.Namespace, for
     given = hand_in(options.files[0])
     if given.error:
         raise OutputError(given.error)
-    with Progress("checking"), Alarm(setting.timeout) as clock:
+    quiet = sys.stderr is None or not sys.stderr.isatty()
+    with nullcontext() if quiet else Progress("checking"), Alarm(setting.timeout) as clock:
         report = check_one(net, setting, given)
     if clock.rang:
         report = clock.report(given)

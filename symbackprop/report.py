@@ -265,10 +265,12 @@ class Report:
         model: The model that it was checked against, in words.
         seconds: How long it took.
         error: Why the file could not be opened; then nothing in it was checked.
+        macros: Those that the hand-in defines, with what they stand for: (r"\loss", r"\mathcal{L}_{#1}").
 
     >>> report = Report("hw.tex", (Finding(1, 3, 1, "C_0 = C_0", "proved", "proved"),))
     >>> print(report.text(), end="")
     ✓ 1  line 3  proved
+        C₀ = C₀
         C_0 = C_0
     <BLANKLINE>
     hw.tex: proved. 1 claim: 1 proved
@@ -283,6 +285,7 @@ class Report:
     model: str = ""
     seconds: float = 0.0
     error: str = ""
+    macros: tuple[tuple[str, str], ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -335,6 +338,7 @@ class Report:
             "model": self.model,
             "seconds": round(self.seconds, 3),
             "error": self.error or None,
+            "macros": [list(m) for m in self.macros],
         }
 
     @classmethod
@@ -354,6 +358,7 @@ class Report:
             r["model"],
             r["seconds"],
             r["error"] or "",
+            tuple((name, body) for name, body in r["macros"]),
         )
 
     # ------------------------------------------------------------ to be read

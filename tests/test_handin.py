@@ -195,7 +195,7 @@ def test_lecture_notes() -> None:
     assert handin.kind == "markdown"
     assert brief(handin) == [
         (3, 40, r"\delta_j = 2(a_j - y_j)"),
-        (9, 46, r"z_j = \sum_k w_{jk} a_k"),
+        (9, 44, r"z_j = \sum_k w_{jk} a_k"),
         (14, 3, r"\frac{\partial C}{\partial w_{jk}} = \delta_j a_k"),
         (15, 4, r"= 2(a_j - y_j) a_k"),
         (20, 3, r"a_j = g(z_j)"),
@@ -221,7 +221,7 @@ def test_a_notebook() -> None:
     for c, written in zip(handin.claims, ["E = C_0", r"\\delta", r"\\q = \\foo", r"\\q = 1"], strict=True):
         assert lines[c.line - 1][c.column - 1 :].startswith(written)
     assert handin.notes == ("1 cell of other than text",)
-    assert handin == read_handin(text)  # known by its content as well
+    assert brief(handin) == brief(read_handin(text))  # known by its content as well
 
 
 def test_a_plain_list() -> None:
@@ -232,7 +232,7 @@ def test_a_plain_list() -> None:
         (4, 4, r"\frac{\partial C_0}{\partial a_j} = 2(a_j - y_j) for all j"),
         (7, 4, r"= 2 a_j - 2 y_j"),
         (9, 4, r"z_j = \sum_k w_{jk} a_k"),
-        (9, 32, r"a_j = g(z_j)"),
+        (9, 31, r"a_j = g(z_j)"),
         (10, 1, "let E = C_0"),
         (11, 9, r"\frac{\partial E}{\partial z_j} = 2(a_j - y_j) g'(z_j"),
         (12, 4, "b_j = 1"),
@@ -266,10 +266,17 @@ def test_a_mixture_of_environments() -> None:
         (9, 16, "x = y"),
         (9, 25, "y = x"),
         (11, 3, r"\frac{\partial C}{\partial w} = (a - y) x"),
-        (12, 6, r"= \delta x"),
+        (12, 7, r"= \delta x"),
     ]
     assert not [c for c in handin.claims if isinstance(c.row, Unread)]
     assert [c.group for c in handin.claims] == [1, 2, 3, 4, 5, 6, 7, 7]
+    assert_places(MIXED, handin)
+
+
+@pytest.mark.parametrize("text", [ARTICLE, NOTES, LIST, NIELSEN, MIXED])
+@pytest.mark.parametrize("end", ["\r\n", "\r"])
+def test_line_ends_do_not_matter(text: str, end: str) -> None:
+    assert brief(read_handin(text.replace("\n", end).encode())) == brief(read_handin(text))
 
 
 # ---------------------------------------------------------------- the corpus
@@ -321,6 +328,14 @@ def test_a_chain_goes_on_in_the_next_display_but_not_from_what_is_no_equation() 
     assert "goes on from one that is no equation" in last.row.error.what
     (only,) = read_handin("= c").claims
     assert only.continued and only.group == 1
+
+
+def test_macros_go_from_one_formula_to_the_next_and_stand_where_they_are_used() -> None:
+    text = "# T\n" + "words " * 50 + "$\\newcommand{\\f}[2][x]{#1_{#2}}$\n\nThen $\\f{j} = \\f[y]{k}$."
+    (claim,) = read_handin(text).claims
+    assert isinstance(claim.row, Row) and show(claim.row) == "(= x_[j] y_[k])"
+    assert (claim.line, claim.column, claim.latex) == (4, 7, r"\f{j} = \f[y]{k}")
+    assert claim.row.left is not None and claim.row.left.place.column == 7
 
 
 def test_one_bad_line_spoils_no_other() -> None:
@@ -397,14 +412,9 @@ def test_marked_definitions(text: str, lets: list[str]) -> None:
         (r"\sigma=g", r"a^{(l)} = \sigma^{(l)}(z) \sigma'(z)", r"a^{(l)} = g^{(l)}(z) g'(z)"),
         (r"\hat{y} = a", r"\delta = \hat y_j - y_j", r"\delta = a_j - y_j"),
         ("a=b", "a = b", "b = b"),
-        ("E_n = C_0", "E_n + E_m = E_{n}^{2}", "E_n + E_m = E_{n}^{2}"),
     ],
 )
 def test_renamed(let: str, before: str, after: str) -> None:
-    if "_n" in let:
-        with pytest.raises(ReadError):
-            read_let(let)  # one letter more on one side: an index would be lost
-        return
     (claim,) = read_handin(before, lets=[read_let(let)]).claims
     (expected,) = read_handin(after).claims
     assert claim.row == expected.row
@@ -418,7 +428,9 @@ def test_what_gives_a_name_keeps_it() -> None:
     assert rows(renamed(handin, handin.lets)) == ["(= E C_[0])", "(= C_[0] C_[0]^[2])"]
 
 
-@pytest.mark.parametrize("text", ["E", "E=2C", "=C", "E=C=D", "E=C_j", "E=E", "\\text{", "x" * 2000, "E=\x00", ""])
+@pytest.mark.parametrize(
+    "text", ["E", "E=2C", "=C", "E=C=D", "E=C_j", "E_n=C_0", "E=E", "\\text{", "x" * 2000, "E=\x00", ""]
+)
 def test_no_renaming(text: str) -> None:
     with pytest.raises(ReadError):
         read_let(text)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import symbackprop
+from symbackprop import load
 from symbackprop.check import check_record
 from symbackprop.derive import derive
 from symbackprop.errors import ModelError, ModelReadError, ReadError, SymbackpropError
@@ -636,3 +637,82 @@ def test_a_condition_on_a_quantity_is_refused() -> None:
 def test_a_sign_above_a_letter_is_no_name(sign: str) -> None:
     with pytest.raises(ModelReadError):
         read_model(rf"z_j = \sum_{{k=1}}^{{K}} w^{sign}_{{jk}} x_k")
+
+
+# ---------------------------------------------------------------- letters that name layers, labels, words
+
+BISHOP = r"E_n &= \frac12 \sum_k (y_k - t_k)^2 \\ y_k &= a_k \\ a_k &= \sum_j w_{kj} z_j \\ z_j &= h(a_j) \\ a_j &= \sum_i w_{ji} z_i"
+
+
+def test_letters_may_name_layers() -> None:
+    """Two equations of one symbol for different letters, without conditions, define two quantities."""
+    m = read_model("%| target t\n" + BISHOP)
+    kinds = {n: f.kind for n, f in m.system.families.items()}
+    assert kinds == {
+        "E": "cost", "y": "derived", "t": "target", "a_k": "derived", "w_kj": "parameter", "z_j": "derived",
+        "a_j": "derived", "w_ji": "parameter", "z_i": "input",
+    }  # fmt: skip
+    assert m.system.families["w_kj"].axes[1] == m.system.families["z_j"].axes[0] == m.system.families["w_ji"].axes[0]
+    assert Latex(m.system, m.notation)(m.system.equations[4].rhs) == r"\sum_i w_{ji}\, z_i"
+
+
+def test_two_equations_with_conditions_are_of_one_quantity() -> None:
+    m = read_model("%| t = 1..T\n" + r"h_t = \tanh(u h_{t-1}) \quad (t > 1) \\ h_1 = v")
+    assert "h" in m.system.families and not any(n.startswith("h_t") for n in m.system.families)
+
+
+def test_one_equation_twice_is_still_refused() -> None:
+    with pytest.raises(ModelReadError, match="defined twice"):
+        read_model(r"C = \sum_j z_j \\ z_j = \sum_k w_{jk} x_k \\ z_j = \sum_k v_{jk} x_k")
+
+
+def test_a_label_below_a_cost_is_no_index() -> None:
+    m = read_model("%| index y_i: k\n" + r"L_i = -\log p_{y_i} \\ p_k = \frac{e^{f_k}}{\sum_j e^{f_j}}")
+    assert m.system.cost == "L" and not m.system.family("y").axes and m.system.family("y").over is not None
+    assert m.notation.labels == {"i"} and Latex(m.system, m.notation)(Ref("L", ())) == "L_i"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"C &= \frac1N \sum_{i=1}^N L_i \\ L_i &= (w x_i - y_i)^2",  # a sum binds it
+        r"L_i &= (z_i - y_i)^2 \\ z_i &= w x_i",  # another quantity is computed for it
+        r"o_i &= m_i x_i",  # no cost
+    ],
+)
+def test_an_index_below_a_cost_stays_one(text: str) -> None:
+    assert read_model(text).notation.labels == frozenset()
+
+
+@pytest.mark.parametrize("below", ["total", r"\mathrm{total}", r"\text{total}", "tot"])
+def test_a_word_below_is_a_name(below: str) -> None:
+    m = read_model(rf"E_{{{below}}} = \sum_j (x_j - y_j)^2")
+    assert m.system.cost == f"E_{'tot' if below == 'tot' else 'total'}"
+
+
+def test_units_with_numbers_below_an_upright_word() -> None:
+    m = read_model(r"\mathrm{out}_{o1} = \tanh(\mathrm{net}_{o1}) \\ \mathrm{net}_{o1} = w_1 \mathrm{out}_{h1}")
+    assert {"out_o1", "net_o1", "out_h1"} <= m.system.families.keys()
+
+
+@pytest.mark.parametrize(("text", "indices"), [("w_{jk}", 2), ("w_{ijkl}", 4), ("w_{jj}", 1), (r"w_{11}", 0)])
+def test_letters_below_are_indices_unless_they_are_a_word(text: str, indices: int) -> None:
+    bound = "".join(rf"\sum_{x} " for x in dict.fromkeys(x for x in text[3:-1] if x.isalpha()))
+    m = read_model(rf"C = {bound} {text}^2")
+    (family,) = (f for f in m.system.families.values() if f.kind == "parameter")
+    assert len(set(family.indices)) >= indices
+
+
+def test_a_place_that_nothing_is_taken_at_is_refused() -> None:
+    with pytest.raises(ModelReadError, match="what v counts is not known"):
+        read_model("%| v = 1..V\n%| index x: v\n" + r"y_c = \sum_{j=1}^{n} x_j c_j")
+
+
+def test_a_slash_with_two_readings_is_refused() -> None:
+    with pytest.raises(ModelReadError, match="behind a /"):
+        read_model(r"C = 1/2N \sum_{i=1}^N x_i w_i")
+
+
+def test_a_file_called_as_a_built_in_model_is_read_itself(tmp_path: Path) -> None:
+    (tmp_path / "softmax.tex").write_text(r"C = \sum_j (w_j - y_j)^2")
+    assert load(tmp_path / "softmax.tex").system.cost == "C"

@@ -124,7 +124,9 @@ class Called:
     after: Mapping[str, Array]
 
 
-def arguments(case: Case, manner: Manner, layered: bool, dtype: Any, to: Callable[[Array], Any], sample: int = 0) -> dict[str, Any]:
+def arguments(
+    case: Case, manner: Manner, layered: bool, dtype: Any, to: Callable[[Array], Any], sample: int = 0
+) -> dict[str, Any]:
     """Fresh copies of the arguments of one call, by name."""
 
     def fresh(a: Array) -> Any:
@@ -140,8 +142,8 @@ def arguments(case: Case, manner: Manner, layered: bool, dtype: Any, to: Callabl
             out["upstream"] = next(iter(up.values())) if manner.bare else up
         extra = {n: v for n, v in case.numbers.items() if n in case.system.integers}
         out |= {n: v for n, v in extra.items() if manner.takes is not None and n in manner.takes}
-        if manner.takes is not None:  # a constant that the function has itself
-            out = {n: v for n, v in out.items() if n in manner.takes or isinstance(v, float) is False}
+        if manner.takes is not None:  # a scalar that it does not take is a constant of its own
+            out = {n: v for n, v in out.items() if n in manner.takes or not isinstance(v, float)}
     else:
         data = {n: a[sample] if manner.single else a for n, a in case.arrays.items() if n != "params"}
         out = {"params": mapped(case.arrays["params"], fresh), **{n: fresh(a) for n, a in data.items()}}
@@ -163,7 +165,11 @@ def invoke(function: Callable[..., Any], given: dict[str, Any], layered: bool, g
     except Exception as e:
         error = f"{type(e).__name__}: {str(e).strip() or 'no message'}".replace("\n", " ")[:300]
     after = {n: as_numpy(a) for n, a in flat(given) if is_array(a)}
-    changed = tuple(n for n, a in before if a.shape != after[n].shape or not np.array_equal(a, after[n], equal_nan=a.dtype.kind == "f"))
+    changed = tuple(
+        n
+        for n, a in before
+        if a.shape != after[n].shape or not np.array_equal(a, after[n], equal_nan=a.dtype.kind == "f")
+    )
     return Called(result, error, given, changed, after)
 
 
@@ -197,7 +203,10 @@ def alternatives(result: Any) -> list[Any]:
     if hasattr(result, "_asdict"):
         result = result._asdict()
     pair = isinstance(result, tuple | list) and len(result) == 2
-    if pair and (isinstance(result[1], Mapping) or (is_array(result[0]) and np.size(as_numpy(result[0])) == 1 and not is_array(result[1]))):
+    if pair and (
+        isinstance(result[1], Mapping)
+        or (is_array(result[0]) and np.size(as_numpy(result[0])) == 1 and not is_array(result[1]))
+    ):
         return [result[1], result]
     return [result, result[1]] if pair else [result]
 
@@ -266,10 +275,14 @@ def as_list(x: Any, leaves: Sequence[Leaf], ranks: Mapping[Leaf, int]) -> dict[L
     lists = {f: [leaf for leaf in leaves if leaf.family == f] for f in families}
     if len(entries) == len(families) and len(leaves) > len(families) and not any(is_array(e) for e in entries):
         if all(len(e) == len(lists[f]) for f, e in zip(families, entries, strict=True)):
-            nested = {leaf: a for f, e in zip(families, entries, strict=True) for leaf, a in zip(lists[f], e, strict=True)}
+            nested = {
+                leaf: a for f, e in zip(families, entries, strict=True) for leaf, a in zip(lists[f], e, strict=True)
+            }
             if fits(nested, ranks):
                 return nested
-    by_layer = [leaf for layer in range(max(map(len, lists.values()))) for f in families for leaf in lists[f][layer : layer + 1]]
+    by_layer = [
+        leaf for layer in range(max(map(len, lists.values()))) for f in families for leaf in lists[f][layer : layer + 1]
+    ]
     unrolled = [a for e in entries for a in ([e] if is_array(e) else list(e) if isinstance(e, list | tuple) else [e])]
     if len(unrolled) != len(leaves) or not all(is_array(a) for a in unrolled):
         return None

@@ -182,7 +182,9 @@ def widths_for(system: System, kind: str) -> tuple[int, ...]:
     pattern = EQUAL if kind == "equal" else DISTINCT
     if last is None:
         return pattern if system.widths[0] is None else (system.widths[0],) * 4
-    return tuple(w if w is not None else pattern[n % 4] + n // 4 * (kind != "equal") for n, w in enumerate(system.widths))
+    return tuple(
+        w if w is not None else pattern[n % 4] + n // 4 * (kind != "equal") for n, w in enumerate(system.widths)
+    )
 
 
 def numbers_for(system: System, kind: str, fixed: Mapping[str, int]) -> dict[str, int]:
@@ -339,9 +341,10 @@ def _by_name(plan: Plan, kind: str, number: int, seed: int, positive: bool) -> C
         whole = shape(system.families[base.family])
         arrays[base.name] = draw.rng.normal(0, 0.7, whole[: base.axis] + whole[base.axis + 1 :])
     upstream = {
-        o: np.zeros(shape(system.families[bar])) if plan.outputs and o not in plan.outputs else draw.rng.normal(0, 1, shape(system.families[bar]))
+        o: np.zeros(shape(system.families[bar]))
+        if plan.outputs and o not in plan.outputs
+        else draw.rng.normal(0, 1, shape(system.families[bar]))
         for o, bar in system.upstream.items()
     }
     words = ", ".join(f"{n} = {v}" for n, v in sorted(numbers.items()))
     return Case(words or "one case", kind, system, arrays, upstream, numbers, None, functions)
-

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import permutations
+from functools import partial
+from itertools import combinations, permutations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from symbackprop.codecheck.cases import Case, Leaf
-from symbackprop.codecheck.evaluate import CannotEvaluate, Change, Definition, Pass, Setting, changed, dependents, gradient_key, uses
+from symbackprop.codecheck.evaluate import (
+    CannotEvaluate,
+    Change,
+    Definition,
+    Item,
+    Pass,
+    Setting,
+    changed,
+    family_of,
+    gradient_key,
+    uses,
+)
 from symbackprop.codecheck.report import Slip
-from symbackprop.codecheck.vary import NEW, Variation, Varier, definitions_of, opaque
+from symbackprop.codecheck.vary import FORWARD, NEW, Variation, Varier, definitions_of, opaque
 from symbackprop.compile.extents import span
 from symbackprop.compile.starts import bases
-from symbackprop.indices import affine
+from symbackprop.indices import Affine, affine
 
 if TYPE_CHECKING:
     from symbackprop.codecheck.run import Checker, Outcome, Plan
 
 Array: TypeAlias = Any
 MOST_SLIPS = 4
-MOST_TRIALS = 6000
-"""No more variations are evaluated for one report."""
+MOST_WORK = 60_000
+"""No more equations are evaluated for one report, over all variations."""
 MOST_ENTRIES = 2_000_000
 """Networks with larger arrays are compared, and not diagnosed."""
 FIT = 30.0
@@ -62,7 +74,7 @@ class Adopted:
     """
 
     cause: str
-    words: str
+    words: Callable[[], str]
     changes: tuple[Change, ...] = ()
     reduce: tuple[tuple[str, str], ...] = ()
     factor: Factor | None = None
@@ -144,7 +156,9 @@ class Bench:
 
     def allowed(self, leaf: Leaf, size: float) -> float:
         own = float(np.linalg.norm(self.outcome.expected[leaf]))
-        return FIT * self.outcome.allowed[leaf] * (size / own if own else 1.0) if own else FIT * self.outcome.allowed[leaf]
+        return (
+            FIT * self.outcome.allowed[leaf] * (size / own if own else 1.0) if own else FIT * self.outcome.allowed[leaf]
+        )
 
     def ratio(self, leaf: Leaf, value: Array) -> float | None:
         """The factor between a value and what was returned, where that is one number."""
@@ -170,7 +184,15 @@ class Bench:
         else:
             named |= {n: v for n, v in self.case.numbers.items() if v}
         for n, v in named.items():
-            out |= {n: v, f"1/{n}": 1 / v, f"-{n}": -v, f"2{n}": 2 * v, f"{n}/2": v / 2, f"2/{n}": 2 / v, f"1/(2{n})": 0.5 / v}
+            out |= {
+                n: v,
+                f"1/{n}": 1 / v,
+                f"-{n}": -v,
+                f"2{n}": 2 * v,
+                f"{n}/2": v / 2,
+                f"2/{n}": 2 / v,
+                f"1/(2{n})": 0.5 / v,
+            }
             out |= {f"√{n}": v**0.5, f"1/√{n}": v**-0.5}
         return {**out, "4": 4.0, "1/4": 0.25, "3": 3.0, "1/3": 1 / 3}
 
@@ -201,6 +223,10 @@ def diagnose(plan: Plan, checker: Checker, outcomes: Sequence[Outcome]) -> Found
     if any(a.size > MOST_ENTRIES for o in usable for a in o.expected.values()):
         found.notes = ("the arrays are too large to look for the slip; a smaller network shows it",)
         return found
+    for leaf in usable[0].expected:
+        words = plain_words(usable[0], leaf)
+        if words:
+            found.remarks[leaf] = ("other", words)
     try:
         hidden = [opaque(o.case.system) for o in usable]
         definitions = definitions_of(hidden[0])
@@ -208,13 +234,25 @@ def diagnose(plan: Plan, checker: Checker, outcomes: Sequence[Outcome]) -> Found
         for b in benches:
             reshape(b, found)
         search = Search(plan, benches, definitions, found)
-        found.slips = shape_slips(found.remarks)
+        found.slips = shape_slips({x: r for x, r in found.remarks.items() if r[0] != "other"})
         search.run()
     except CannotEvaluate as e:
         found.notes = (*found.notes, f"the slip was not looked for: {e}")
+    except RecursionError:
+        found.notes = (*found.notes, "the slip was not looked for: the model is too deep")
     if note:
         found.notes = (*found.notes, note)
     return found
+
+
+def plain_words(outcome: Outcome, leaf: Leaf) -> str:
+    """What is wrong with an array that is no slip of mathematics: numbers that are not finite, lost digits."""
+    from symbackprop.codecheck.run import not_finite, precision
+
+    got = outcome.got[leaf]
+    if got.shape != outcome.expected[leaf].shape or not outcome.wrong(leaf):
+        return ""
+    return not_finite(got) or precision(outcome, leaf)
 
 
 def usable_outcomes(outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -241,7 +279,12 @@ def on_equal_widths(plan: Plan, checker: Checker, outcomes: Sequence[Outcome]) -
     other.manner = checker.manner
     found = [other.outcome(*equal.case(n, 0)) for n in range(3)]
     kept = usable_outcomes(found)
-    return kept, "where the function fails on the network's own sizes, it was tried on a network of equal widths (4)" if kept else ""
+    return (
+        kept,
+        "where the function fails on the network's own sizes, it was tried on a network of equal widths (4)"
+        if kept
+        else "",
+    )
 
 
 def reshape(bench: Bench, found: Found) -> None:
@@ -249,10 +292,10 @@ def reshape(bench: Bench, found: Found) -> None:
     for leaf, expected in bench.outcome.expected.items():
         got = bench.got[leaf]
         if got.shape == expected.shape:
-            turned = transposed(bench, leaf)
+            turned = rearranged(bench, leaf)
             if turned is not None:
-                bench.got[leaf] = turned
-                found.remarks.setdefault(leaf, ("shape_mismatch", "it is the transpose"))
+                bench.got[leaf] = turned[0]
+                found.remarks.setdefault(leaf, (turned[1], turned[2]))
             continue
         for new, words, cause in reshaped(got, expected, bench.case.batch):
             if new.shape != expected.shape:
@@ -265,15 +308,26 @@ def reshape(bench: Bench, found: Found) -> None:
                 break
 
 
-def transposed(bench: Bench, leaf: Leaf) -> Array | None:
-    """The result with its axes in another order, where only that makes it right."""
-    got = bench.outcome.got[leaf]
-    if not 2 <= got.ndim <= 4 or bench.distance(leaf, bench.outcome.expected[leaf]):
+def rearranged(bench: Bench, leaf: Leaf) -> tuple[Array, str, str] | None:
+    """The result with its axes in another order, or run through backwards, where only that makes it right."""
+    got, expected = bench.outcome.got[leaf], bench.outcome.expected[leaf]
+    if not 1 <= got.ndim <= 4 or bench.distance(leaf, expected):
         return None
+
+    def fits(new: Array) -> bool:
+        return new.shape == got.shape and bool(
+            np.linalg.norm(np.ravel(new - expected)) <= FIT * bench.outcome.allowed[leaf]
+        )
+
     for order in permutations(range(got.ndim)):
-        new = got.transpose(order)
-        if new.shape == got.shape and np.linalg.norm(new - bench.outcome.expected[leaf]) <= FIT * bench.outcome.allowed[leaf]:
-            return new
+        if fits(got.transpose(order)):
+            words = "it is the transpose" if got.ndim == 2 else f"its axes are in another order: {order} fits"
+            return got.transpose(order), "shape_mismatch", words
+    for count in range(1, got.ndim + 1):
+        for axes in combinations(range(got.ndim), count):
+            if fits(np.flip(got, axes)):
+                along = f"axis {axes[0]}" if count == 1 else f"the axes {', '.join(map(str, axes))}"
+                return np.flip(got, axes), "wrong_index", f"it runs backwards along {along}"
     return None
 
 
@@ -299,7 +353,12 @@ def shape_slips(remarks: Mapping[Leaf, tuple[str, str]]) -> tuple[Slip, ...]:
     out = []
     for cause, words in dict.fromkeys(remarks.values()):
         names = [leaf.name for leaf, r in remarks.items() if r == (cause, words)]
-        out.append(Slip(names[0], cause, f"has the wrong shape: {words}", tuple(names[1:])))
+        form = (
+            f"has its entries in the wrong place: {words}"
+            if cause == "wrong_index"
+            else f"has the wrong shape: {words}"
+        )
+        out.append(Slip(names[0], cause, form, tuple(names[1:]), likewise=True))
     return tuple(out)
 
 
@@ -309,9 +368,11 @@ class Search:
     def __init__(self, plan: Plan, benches: Sequence[Bench], definitions: Sequence[Definition], found: Found) -> None:
         self.plan, self.benches, self.definitions, self.found = plan, benches, definitions, found
         self.varier = Varier(benches[0].setting.system, benches[0].setting, definitions, plan.layered)
-        self.trials = 0
+        self.cut = False
         self.leaves = self.ordered(list(benches[0].outcome.expected))
         self.adopted: list[tuple[Leaf, Adopted]] = []
+        self.varied: dict[int, list[Variation]] = {}
+        self.base_kept: set[tuple[int, tuple[int, ...]]] = set()
 
     def ordered(self, leaves: list[Leaf]) -> list[Leaf]:
         """Nearest the output first: by how many other gradients an array's gradient is computed from."""
@@ -322,12 +383,15 @@ class Search:
         count = {leaf: len(self.upstream_of(leaf)) for leaf in leaves}
         return sorted(leaves, key=lambda x: count[x])
 
-    def upstream_of(self, leaf: Leaf) -> set[tuple[str, tuple[int, ...]]]:
+    def upstream_of(self, leaf: Leaf) -> set[Item]:
         """The gradients that an array's gradient is computed from, itself included."""
-        p = Pass(self.benches[0].setting, self.definitions)
-        bench = self.benches[0]
-        bench.value(leaf, p)
-        return {k for k in p.memo if k[0].startswith("∂")}
+        base, system = self.benches[0].passes[0], self.benches[0].setting.system
+        own = leaf.family if leaf.family in system.families else None
+        starts = [k for k in base.memo if k[0] == gradient_key(own or "") and (not leaf.at or k[1] == leaf.at)]
+        if own is None:
+            found = next(b for b in bases(system, self.benches[0].setting.numbers) if b.name == leaf.family)
+            starts = [(gradient_key(found.family), (n,)) for n in found.numbers]
+        return set().union(*(base.upstream(*k) for k in starts))
 
     def wrong(self, bench: Bench) -> list[Leaf]:
         out = []
@@ -359,58 +423,118 @@ class Search:
         bench = self.benches[0]
         touched = self.upstream_of(target)
         keys = {k for k, _ in touched}
-        scored: list[tuple[tuple[int, int, int], Adopted]] = []
+        scored: list[tuple[tuple[int, int, int, int], Adopted]] = []
         plain = self.scaled(target, keys)
-        scored += [((-self.count(a), a.rank, 0), a) for a in plain if self.holds(a, target)]
+        scored += [((*self.count(a), a.rank, 0), a) for a in plain if self.holds(a, target)]
         for adopted in self.reductions(target):
             if self.fits(bench, adopted, target) and self.holds(adopted, target):
-                scored.append(((-self.count(adopted), adopted.rank, 0), adopted))
+                scored.append(((*self.count(adopted), adopted.rank, 0), adopted))
         forward = set().union(*(uses(d.value) for d in self.definitions if d.key in keys))
-        for number, d in enumerate(self.definitions):
-            if d.key not in keys and d.key not in dependents_of(forward, self.definitions):
-                continue
-            for v in self.varier.of(number):
-                for adopted in self.places(v, d, touched):
-                    if self.trials >= MOST_TRIALS:
-                        break
-                    self.trials += 1
-                    matched = self.matched(bench, adopted, target)
-                    if matched is not None and self.holds(matched, target):
-                        scored.append(((-self.count(matched), matched.rank + (3 if matched.factor else 0), len(matched.words)), matched))
+        wider = dependents_of(forward, self.definitions)
+        numbers = [n for n, d in enumerate(self.definitions) if d.key in keys or d.key in wider]
+        candidates = [
+            *self.together(numbers),
+            *(a for n in numbers for v in self.variations(n) for a in self.places(v)),
+        ]
+        candidates.sort(key=lambda a: a.rank)
+        for adopted in candidates:
+            best = min(scored, key=lambda s: s[0])[0] if scored else None
+            if best is not None and (
+                adopted.rank >= FORWARD or (-best[0] == len(self.leaves) and adopted.rank > best[2])
+            ):
+                break  # what is left is less likely, and cannot explain more
+            if bench.base.work[0] > MOST_WORK:
+                self.cut = True
+                break
+            matched = self.matched(bench, adopted, target)
+            if matched is not None and self.holds(matched, target):
+                rank = matched.rank + (3 if matched.factor else 0)
+                scored.append(((*self.count(matched), rank, len(matched.changes)), matched))
         return min(scored, key=lambda s: s[0])[1] if scored else None
 
-    def places(self, v: Variation, d: Definition, touched: set[tuple[str, tuple[int, ...]]]) -> Iterator[Adopted]:
+    def variations(self, number: int) -> list[Variation]:
+        if number not in self.varied:
+            self.varied[number] = list(self.varier.of(number))
+        return self.varied[number]
+
+    def letters(self, d: Definition) -> list[Affine]:
+        """What stands for the layer or the time on the left of an equation."""
+        family = self.benches[0].setting.system.families[family_of(d.key)]
+        return [i for i, a in zip(d.indices, family.axes, strict=True) if a.kind == "recursion"]
+
+    def here(self, d: Definition) -> list[tuple[int, ...]]:
+        """The layers or times at which an equation was used."""
+        base = self.benches[0].passes[0]
+        return sorted({at for k, at in self.visited if k == d.key and base.matches(d, at) is not None})
+
+    def together(self, numbers: Sequence[int]) -> Iterator[Adopted]:
+        """The same variation in all cases of one gradient: in layer L and in those below, at time T and before."""
+        by_key: dict[str, list[int]] = {}
+        for n in numbers:
+            by_key.setdefault(self.definitions[n].key, []).append(n)
+        for same in (ns for ns in by_key.values() if len(ns) > 1):
+            alike: dict[tuple[str, int, str], list[Variation]] = {}
+            for n in same:
+                for v in self.variations(n):
+                    alike.setdefault((v.cause, v.rank, self.general(v)), []).append(v)
+            for group in alike.values():
+                chosen = list({v.number: v for v in reversed(group)}.values())
+                if len(chosen) > 1:
+                    yield Adopted(
+                        group[0].cause,
+                        self.words(chosen),
+                        tuple(Change(v.number, v.value) for v in chosen),
+                        rank=group[0].rank,
+                    )
+
+    def general(self, v: Variation) -> str:
+        """What a variation says, with the family's own letter for the layer."""
+        d = self.definitions[v.number]
+        family = self.benches[0].setting.system.families[family_of(d.key)]
+        own = [n for n, a in zip(family.indices, family.axes, strict=True) if a.kind == "recursion"]
+        text = v.say({})
+        for letter, i in zip(own, self.letters(d), strict=True):
+            if str(i) != letter:
+                text = text.replace(f"^({i})", f"^({letter})")
+                for step in (1, -1):
+                    text = text.replace(f"^({i + step})", f"^({affine(letter) + step})")
+        return text
+
+    def words(self, group: Sequence[Variation]) -> Callable[[], str]:
+        """In words, for the layer nearest the output; the other layers after it."""
+
+        def made() -> str:
+            used = sorted(((at, v) for v in group for at in self.here(self.definitions[v.number])), key=lambda u: u[0])
+            used = [u for u in used if (u[1].number, u[0]) not in self.base_kept] or used
+            if not self.plan.layered or not used:
+                return max((self.general(v) for v in group), key=len)
+            at, v = used[-1]
+            letters = self.letters(self.definitions[v.number])
+            text = v.say({i.name: affine(n) for i, n in zip(letters, at, strict=True) if i.name is not None})
+            below = len(used) - 1
+            return f"{text}, and likewise in the layer{'s' if below > 1 else ''} below" if below else text
+
+        return made
+
+    def places(self, v: Variation) -> Iterator[Adopted]:
         """The variation in all layers, then in each alone."""
-        bench = self.benches[0]
-        family = bench.setting.system.families[d.key.removeprefix("∂")]
-        letters = [i for i, a in zip(d.indices, family.axes, strict=True) if a.kind == "recursion"]
-        here = sorted({at for k, at in self.visited if k == d.key and bench.base.matches(d, at) is not None})
+        d = self.definitions[v.number]
+        here = self.here(d)
         if not here:
             return
-
-        def words(at: tuple[int, ...] | None) -> str:
-            if at is None:
-                return v.say({})
-            return v.say({i.name: affine(n) for i, n in zip(letters, at, strict=True) if i.name is not None})
-
-        if len(here) == 1:
-            yield Adopted(v.cause, words(here[0]), (Change(v.number, v.value),), rank=v.rank)
-            return
-        every = words(None)
-        if self.plan.layered and len(letters) == 1:
-            last = here[-1]
-            every = f"{words(last)}, and likewise for {letters[0]} = {', '.join(str(at[0]) for at in here[:-1])}"
-        yield Adopted(v.cause, every, (Change(v.number, v.value),), rank=v.rank)
-        if self.plan.layered:
+        yield Adopted(v.cause, self.words([v]), (Change(v.number, v.value),), rank=v.rank)
+        if self.plan.layered and len(here) > 1:
+            letters = self.letters(d)
             for at in here:
-                yield Adopted(v.cause, words(at), (Change(v.number, v.value, at),), rank=v.rank)
+                names = {i.name: affine(n) for i, n in zip(letters, at, strict=True) if i.name is not None}
+                yield Adopted(v.cause, partial(v.say, names), (Change(v.number, v.value, at),), rank=v.rank)
 
     def reductions(self, target: Leaf) -> Iterator[Adopted]:
         if self.plan.layered and (self.benches[0].case.batch or 1) > 1:
             for rank, (how, (words, _)) in enumerate(REDUCTIONS.items()):
                 everywhere = tuple((f, how) for f in self.plan.wrt)
-                yield Adopted("missing_sum", words, (), everywhere, rank=8 + rank)
-                yield Adopted("missing_sum", words, (), ((target.family, how),), rank=9 + rank)
+                yield Adopted("missing_sum", partial(str, words), (), everywhere, rank=8 + rank)
+                yield Adopted("missing_sum", partial(str, words), (), ((target.family, how),), rank=9 + rank)
 
     def scaled(self, target: Leaf, keys: set[str]) -> list[Adopted]:
         """Factors: where the result is a multiple of what the pass gives."""
@@ -423,7 +547,7 @@ class Search:
             if d.key in keys and d.key.startswith("∂"):
                 for at in [None, *sorted({a for k, a in self.visited if k == d.key})]:
                     whole = Change(number, None, at, factor.value[0])
-                    adopted = Adopted(*self.factor_words(factor, d, at), (whole,), factor=factor, rank=5 + (at is not None))
+                    adopted = Adopted(*self.factor_words(factor), (whole,), factor=factor, rank=5 + (at is not None))
                     if self.benches[0].base.matches(d, at) is not None if at is not None else True:
                         out.append(adopted)
         return out
@@ -444,7 +568,7 @@ class Search:
             return Factor(f"{first:.6g}", (first,) * len(self.benches))
         return None
 
-    def factor_words(self, factor: Factor, d: Definition, at: tuple[int, ...] | None) -> tuple[str, str]:
+    def factor_words(self, factor: Factor) -> tuple[str, Callable[[], str]]:
         name = factor.name
         words = {
             "m": "summed over the batch, not averaged",
@@ -453,9 +577,11 @@ class Search:
             "1/2": "without a factor 2",
             "2": "with a factor of 2 too many",
         }.get(name)
-        if words is None and name.startswith("1/"):
+        if words is None and name.startswith("√"):
+            words = f"without the factor 1/{name}"
+        elif words is None and name.startswith("1/"):
             words = f"divided by {name[2:]}"
-        return ("sign" if name == "-1" else "factor"), words or f"with a factor of {name}"
+        return ("sign" if name == "-1" else "factor"), partial(str, words or f"with a factor of {name}")
 
     # ------------------------------------------------------------ trying one
 
@@ -488,14 +614,17 @@ class Search:
             except (CannotEvaluate, KeyError, ValueError, IndexError):
                 ratios.append(None)
         factor = self.named(ratios)
-        if factor is None or factor.name[0].isdigit() and "." in factor.name:
+        if factor is None or (factor.name[0].isdigit() and "." in factor.name):
             return None
         number = next((n for n, d in enumerate(self.definitions) if d.key == gradient_key(target.family)), None)
         if not adopted.changes or number is None:
             return None
         scale = Change(adopted.changes[0].number, None, adopted.changes[0].at, factor.value[0])
-        _, words = self.factor_words(factor, self.definitions[number], None)
-        return replace(adopted, changes=(*adopted.changes, scale), factor=factor, words=f"{adopted.words}, and {words}")
+        _, more = self.factor_words(factor)
+        own = adopted.words
+        return replace(
+            adopted, changes=(*adopted.changes, scale), factor=factor, words=lambda: f"{own()}, and {more()}"
+        )
 
     def updated(self, adopted: Adopted, target: Leaf, value: Array) -> Adopted | None:
         """With weights after a step of a size that the result tells; the result is linear in it."""
@@ -533,27 +662,44 @@ class Search:
                 return False
         return True
 
-    def count(self, adopted: Adopted) -> int:
-        return sum(self.fits(self.benches[0], adopted, leaf) for leaf in self.leaves)
+    def count(self, adopted: Adopted) -> tuple[int, int]:
+        """Less the number of arrays that it explains, and how many it makes wrong that were right."""
+        bench = self.benches[0]
+        now = {leaf: self.fits(bench, adopted, leaf) for leaf in self.leaves}
+        before = set(self.wrong(bench))
+        return -sum(now.values()), sum(not fits and leaf not in before for leaf, fits in now.items())
 
     def adopt(self, target: Leaf, adopted: Adopted) -> None:
-        before = [x for x in self.wrong(self.benches[0])]
+        before = list(self.wrong(self.benches[0]))
         for n, bench in enumerate(self.benches):
             bench.passes.append(self.apply(bench, adopted, n))
             bench.reduce.update(dict(adopted.reduce))
         still = set(self.wrong(self.benches[0]))
+        self.base_kept = self.benches[0].base.kept
         fixed = tuple(x for x in before if x not in still and x != target)
-        self.found.slips = (*self.found.slips, Slip(target.name, adopted.cause, f"is what you get {adopted.words}", tuple(x.name for x in fixed)))
+        self.found.slips = (
+            *self.found.slips,
+            Slip(target.name, adopted.cause, f"is what you get {adopted.words()}", tuple(x.name for x in fixed)),
+        )
         self.adopted.append((target, adopted))
-        self.found.remarks.setdefault(target, (adopted.cause, adopted.words))
+        self.found.remarks.setdefault(target, (adopted.cause, adopted.words()))
         for leaf in fixed:
             self.found.remarks.setdefault(leaf, (adopted.cause, f"follows from {target.name}"))
 
     # ------------------------------------------------------------ the report
 
     def report(self, given_up: set[Leaf]) -> None:
+        if self.cut:
+            self.found.notes = (
+                *self.found.notes,
+                "the search for the slip ended early, at its limit of work; a smaller model shows more",
+            )
         for leaf in self.wrong(self.benches[0]):
-            more = "no single slip that was tried reproduces it" if leaf in given_up else "wrong as a consequence, or for a reason of its own"
+            more = (
+                "no single slip that was tried reproduces it"
+                if leaf in given_up
+                else "wrong as a consequence, or for a reason of its own"
+            )
             self.found.remarks.setdefault(leaf, ("other", more))
 
 
@@ -567,4 +713,4 @@ def dependents_of(keys: set[str], definitions: Sequence[Definition]) -> frozense
         out |= more
 
 
-__all__ = ["Found", "dependents", "diagnose"]
+__all__ = ["Found", "diagnose"]

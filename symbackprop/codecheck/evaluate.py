@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -49,6 +50,7 @@ Array: TypeAlias = Any
 SAMPLE = "sample"
 OPAQUE = "~"
 """Marks an activation whose derivative is kept as g'(z), so that it can be dropped, or taken somewhere else."""
+DEEP = 12
 MOST = 50_000_000
 """No intermediate array has more entries."""
 
@@ -64,6 +66,8 @@ class Along:
     size: int
 
 
+Item: TypeAlias = "tuple[str, tuple[int, ...]]"
+"""A key and a position on its recursion axes: all nodes of one quantity."""
 Env: TypeAlias = dict[str, "int | Along"]
 
 
@@ -142,10 +146,17 @@ def uses(e: Expr) -> frozenset[str]:
     return frozenset(out)
 
 
-def dependents(definitions: Iterable[Definition], changed: Iterable[str]) -> frozenset[str]:
+Graph: TypeAlias = Sequence[tuple[str, frozenset[str]]]
+
+
+def graph_of(definitions: Iterable[Definition]) -> Graph:
+    """Each key with those that it is computed from."""
+    return [(d.key, uses(d.value)) for d in definitions]
+
+
+def dependents(graph: Graph, changed: Iterable[str]) -> frozenset[str]:
     """Every key whose value depends on one of the changed ones, those included."""
     out = set(changed)
-    graph = [(d.key, uses(d.value)) for d in definitions]
     while True:
         more = {k for k, used in graph if k not in out and not used.isdisjoint(out)}
         if not more:
@@ -173,6 +184,8 @@ class Change:
 class Pass:
     """The values of all quantities, computed when they are asked for.
 
+    `work` counts the equations that were evaluated, over all passes with one base.
+
     Args:
         base: A pass without the last changes; what they do not touch is taken from it.
         changes: All changes, the last one of a definition and position counts, scales multiply.
@@ -189,10 +202,20 @@ class Pass:
         self.setting, self.definitions, self.changes = setting, definitions, tuple(changes)
         self.base, self.system = base, setting.system
         self.data = {**setting.data, **(data or {})}
+        self.numbers: dict[str, list[int]] = {} if base is None else base.numbers
+        if base is None:
+            for number, d in enumerate(definitions):
+                self.numbers.setdefault(d.key, []).append(number)
+        self.graph: Graph = base.graph if base is not None else graph_of(definitions)
         new = self.changes[len(base.changes) :] if base is not None else self.changes
-        self.touched = dependents(definitions, (definitions[c.number].key for c in new))
+        self.touched = dependents(self.graph, (definitions[c.number].key for c in new))
         self.memo: dict[tuple[str, tuple[int, ...]], Labelled] = {}
         self.scalars: dict[str, Labelled] = {}
+        self.work: list[int] = [0] if base is None else base.work
+        self.used: dict[Item, set[Item]] = {}
+        self.stack: list[Item] = []
+        self.warmed = False
+        self.kept: set[tuple[int, tuple[int, ...]]] = set()
         self.busy: set[tuple[str, tuple[int, ...]]] = set()
         self.standing: Env = {**setting.numbers}
         for n in self.system.layers.names:
@@ -202,6 +225,8 @@ class Pass:
 
     def item(self, key: str, at: tuple[int, ...]) -> Labelled:
         """All nodes of one quantity: its axes are called 0, 1, ... by the place of the node index."""
+        if self.stack:
+            self.used[self.stack[-1]].add((key, at))
         if self.base is not None and key not in self.touched and (key, at) not in self.data:
             return self.base.item(key, at)
         found = self.memo.get((key, at))
@@ -210,10 +235,13 @@ class Pass:
             if (key, at) in self.busy:
                 raise CannotEvaluate(f"{key} at {at} is computed from itself")
             self.busy.add((key, at))
+            self.used[key, at] = set()
+            self.stack.append((key, at))
             try:
                 found = self._compute(key, at) if given is None else self._data(key, given)
             finally:
                 self.busy.discard((key, at))
+                self.stack.pop()
             self.memo[key, at] = found
         return found
 
@@ -228,9 +256,8 @@ class Pass:
 
     def _compute(self, key: str, at: tuple[int, ...]) -> Labelled:
         parts = []
-        for number, d in enumerate(self.definitions):
-            if d.key != key:
-                continue
+        for number in self.numbers.get(key, ()):
+            d = self.definitions[number]
             env = self.matches(d, at)
             if env is not None:
                 parts.append(self._one(number, d, at, env))
@@ -266,11 +293,19 @@ class Pass:
         return any(isinstance(env.get(n), Along) for n in c.expr.names)
 
     def _one(self, number: int, d: Definition, at: tuple[int, ...], env: Env) -> Labelled:
+        self.work[0] += 1
         value, scale = d.value, 1.0
         for c in self.changes:
             if c.number == number and c.at in (None, at):
                 value, scale = (value if c.value is None else c.value), scale * c.scale
-        out = self.masked(self.evaluate(value, env), d.guard, env)
+        try:
+            out = self.masked(self.evaluate(value, env), d.guard, env)
+        except CannotEvaluate:
+            if value is d.value:
+                raise
+            # There is no layer below the first: the slip was made where it could be.
+            self.kept.add((number, at))
+            out = self.masked(self.evaluate(d.value, env), d.guard, env)
         nodes = self.nodes(d.key)
         letters = [str(d.indices[n]) for n in nodes]
         out = self.spread(out, letters, env)
@@ -293,8 +328,34 @@ class Pass:
         array = np.broadcast_to(self.aligned(x, wanted), [sizes[n] for n in wanted])
         return Labelled(array, wanted)
 
+    def upstream(self, key: str, at: tuple[int, ...]) -> set[Item]:
+        """The gradients that a gradient was computed from, itself included."""
+        out: set[Item] = set()
+        todo = [(key, at)]
+        while todo:
+            item = todo.pop()
+            if item not in out and item[0].startswith("∂"):
+                out.add(item)
+                todo += self.used.get(item, ())
+        return out
+
+    def warm(self) -> None:
+        """Compute a deep network layer by layer, so that no depth is too deep."""
+        last = len(self.system.widths) - 1
+        forward = {d.key for d in self.definitions if not d.key.startswith("∂")}
+        layers = [(k, n) for n in range(last + 1) for k in sorted(forward)]
+        layers += [(k, n) for n in range(last, -1, -1) for k in sorted(self.numbers.keys() - forward)]
+        self.warmed = True
+        for key, n in layers:
+            axes = self.system.families[family_of(key)].axes
+            if [a.kind for a in axes].count("recursion") == 1:
+                with suppress(CannotEvaluate):
+                    self.item(key, (n,))
+
     def leaf(self, key: str, at: tuple[int, ...]) -> Array:
         """The gradient by one array for each sample, the samples in front where there are any."""
+        if len(self.system.widths) > DEEP and not self.warmed:
+            self.warm()
         x = self.item(key, at)
         if self.setting.samples is not None and SAMPLE not in x.labels:
             return np.broadcast_to(x.array, (self.setting.samples, *np.shape(x.array)))
@@ -390,7 +451,8 @@ class Pass:
             whole_ = np.asarray(g).astype(int)
             inside = inside & (whole_ >= 0) & (whole_ < size)
             index.append(np.clip(whole_, 0, size - 1))
-        picked = np.asarray(x.array)[(..., *np.broadcast_arrays(*index))]
+        where: tuple[Any, ...] = (..., *np.broadcast_arrays(*index))
+        picked = np.asarray(x.array)[where]
         lead = (SAMPLE,) if SAMPLE in x.labels else ()
         return Labelled(picked * inside, (*lead, *labels))
 
@@ -445,6 +507,11 @@ class Pass:
                 out = Labelled(np.where(held != 0, value, 0.0), labels)
         return out
 
+    @staticmethod
+    def extent(env: Env, n: str) -> int:
+        along = env[n]
+        return along.size if isinstance(along, Along) else 1
+
     def contracted(self, factors: Sequence[Labelled], drop: Sequence[str], env: Env) -> Labelled:
         numbers: dict[str, int] = {}
         sizes: dict[str, int] = {}
@@ -455,7 +522,7 @@ class Pass:
                     raise CannotEvaluate(f"{n} runs over {sizes[n]} and over {size}")
         keep = tuple(n for n in numbers if n not in drop)
         alone = [n for n in drop if n not in numbers]
-        scale = math.prod(env[n].size for n in alone)  # type: ignore[union-attr]
+        scale = math.prod([self.extent(env, n) for n in alone])
         if math.prod(sizes.values()) > MOST:
             raise CannotEvaluate("too large")
         operands: list[Any] = []
@@ -504,7 +571,7 @@ class Pass:
 
     def function(self, name: str, order: int, z: Array) -> Array:
         """A function of one number, or its derivative."""
-        plain = elementary(name)
+        plain = elementary(name) if name not in self.system.functions else None
         if order == 0 and plain is not None:
             return plain(z)
         own = self.system.function(name)
@@ -581,7 +648,9 @@ def _erf(z: Array) -> Array:
 def elementary(name: str) -> Any:
     return {
         "exp": np.exp,
-        "log": lambda z: np.log(z) if np.iscomplexobj(z) or np.all(z > 0) else np.where(z > 0, np.log(np.abs(z)), np.nan),
+        "log": lambda z: (
+            np.log(z) if np.iscomplexobj(z) or np.all(z > 0) else np.where(z > 0, np.log(np.abs(z)), np.nan)
+        ),
         "sqrt": lambda z: np.sqrt(z) if np.iscomplexobj(z) or np.all(z >= 0) else np.sqrt(np.where(z >= 0, z, np.nan)),
         "abs": lambda z: z * np.sign(np.real(z)),
         "sign": lambda z: np.sign(np.real(z)),
@@ -589,6 +658,7 @@ def elementary(name: str) -> Any:
         "cos": np.cos,
         "erf": _erf,
         "tanh": np.tanh,
+        "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
         "identity": lambda z: z,
     }.get(name)
 

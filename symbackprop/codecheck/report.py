@@ -64,17 +64,19 @@ class Slip:
         cause: Its code.
         message: In words: "is what you get without g'(z^(1))".
         follow: The other arrays that are wrong because of it, or likewise.
+        likewise: Whether each of them has the same slip of its own.
     """
 
     array: str
     cause: str
     message: str
     follow: tuple[str, ...] = ()
+    likewise: bool = False
 
     def text(self) -> str:
         if not self.follow:
             return f"{self.array} {self.message}"
-        if self.cause in ("shape_mismatch", "missing_sum") and "shape" in self.message:
+        if self.likewise:
             return f"{self.array} {self.message}; likewise {listed(self.follow)}"
         return f"{self.array} {self.message}; {listed(self.follow)} {'follows' if len(self.follow) == 1 else 'follow'} from it"
 
@@ -138,7 +140,9 @@ class FunctionReport:
         count = f"{len(self.cases)} case{'s' if len(self.cases) != 1 else ''}" + (f" ({shown})" if shown else "")
         if self:
             return f"{self.function} is right: it agrees with the derived gradient of {self.network} on {count}."
-        return f"{self.function} is wrong: it does not give the gradient of {self.network} ({count.split(' (')[0]} tried)."
+        return (
+            f"{self.function} is wrong: it does not give the gradient of {self.network} ({count.split(' (')[0]} tried)."
+        )
 
     __str__ = text
 

@@ -31,7 +31,7 @@ from symbackprop.compile.lower import positions
 from symbackprop.derive import adjoints
 from symbackprop.errors import FunctionError, ModelError, UnknownFamilyError, nearest
 from symbackprop.network import System
-from symbackprop.symbols import Expr
+from symbackprop.symbols import Call, Expr, Vec, walk
 
 Array: TypeAlias = Any
 Arrays: TypeAlias = dict[Leaf, Array]
@@ -40,6 +40,7 @@ POWER = 4 / 7
 """The relative tolerance is eps to this power: 1.2e-9 for float64, 1.1e-4 for float32."""
 SAFETY = 64.0
 """Rounding of another order of operations than ours is taken to be at most so many times ours."""
+DIFFER = "two calls with the same arrays give different"
 REDRAWS = 6
 MOST_SAMPLES = 10_000
 
@@ -90,7 +91,10 @@ class Plan:
 
         with np.errstate(all="ignore"):
             if self.layered:
-                params = {n: [cast(a) for a in v] if isinstance(v, list) else cast(v) for n, v in case.arrays["params"].items()}
+                params = {
+                    n: [cast(a) for a in v] if isinstance(v, list) else cast(v)
+                    for n, v in case.arrays["params"].items()
+                }
                 data = {n: cast(a) for n, a in case.arrays.items() if n != "params"}
                 grads = self.gradient(params, *data.values())
             else:
@@ -188,6 +192,8 @@ class Checker:
             found = collect(called.result, tuple(expected), {leaf: e.ndim for leaf, e in expected.items()})
         except Unusable as e:
             return {}, str(e), {}
+        except Exception as e:  # an object of someone's own, whose methods may do anything
+            return {}, f"its result cannot be read ({type(e).__name__})", {}
         dtypes = {leaf: str(a.dtype) for leaf, a in found.items()}
         # A copy: the function may write into the same buffer at its next call.
         return {leaf: np.array(a, complex if a.dtype.kind == "c" else float) for leaf, a in found.items()}, "", dtypes
@@ -211,7 +217,9 @@ class Checker:
         """How the function is called, and a note on it."""
         first = self.outcome(case, expected)
         if self.plan.layered:
-            if first.shaped or sum(first.got[x].shape == e.shape for x, e in expected.items() if x in first.got) * 2 > len(expected):
+            if first.shaped or sum(
+                first.got[x].shape == e.shape for x, e in expected.items() if x in first.got
+            ) * 2 > len(expected):
                 return self.manner, ""
             manner = replace(self.manner, single=True)
             if self.outcome(case, expected, manner).shaped:
@@ -256,13 +264,17 @@ def check_function(
 ) -> FunctionReport:
     """See `Network.check_function`."""
     if not callable(backward):
-        raise FunctionError(f"backward is a {type(backward).__name__}, expected a function of arrays: backward(params, x, y)")
+        raise FunctionError(
+            f"backward is a {type(backward).__name__}, expected a function of arrays: backward(params, x, y)"
+        )
     if isinstance(samples, bool) or not isinstance(samples, int) or not 1 <= samples <= MOST_SAMPLES:
         raise FunctionError(f"samples is {samples!r}, expected a whole number from 1 to {MOST_SAMPLES}")
     if rtol is not None and not (isinstance(rtol, int | float) and 0 < rtol < 1):
         raise FunctionError(f"rtol is {rtol!r}, expected a number between 0 and 1")
     dtype = floating(dtype)
-    plan = planned(network, wrt, sizes or {}, values or {}, tuple([upstream] if isinstance(upstream, str) else upstream))
+    plan = planned(
+        network, wrt, sizes or {}, values or {}, tuple([upstream] if isinstance(upstream, str) else upstream)
+    )
     refuse_unknown_functions(plan, backward)
     checker = Checker(plan, backward, rtol, dtype, adapter(array))
     first, expected = plan.case(0, seed)
@@ -273,7 +285,11 @@ def check_function(
         outcomes.append(checker.outcome(case, expected))
     problems = [*calls_problems(checker, outcomes)]
     notes = [how] if how else []
-    notes += [*cross_checked(plan, outcomes), *blind_spots(plan, outcomes[0].case), *shared_memory(checker, outcomes[0])]
+    notes += [
+        *cross_checked(plan, outcomes),
+        *blind_spots(plan, outcomes[0].case),
+        *shared_memory(checker, outcomes[0]),
+    ]
     return assembled(plan, checker, outcomes, problems, notes, seed)
 
 
@@ -287,11 +303,17 @@ def floating(dtype: Any) -> Any:
     return found
 
 
-def planned(network: Any, wrt: Any, sizes: Mapping[str, int], values: Mapping[str, Any], outputs: tuple[str, ...]) -> Plan:
+def planned(
+    network: Any, wrt: Any, sizes: Mapping[str, int], values: Mapping[str, Any], outputs: tuple[str, ...]
+) -> Plan:
     system: System = network.system
     families = system.parameters if wrt is None else (wrt,) if isinstance(wrt, str) else tuple(wrt)
     if not families:
-        data = [n for n, f in system.families.items() if f.kind == "input" and f.over is None and n not in system.upstream.values()]
+        data = [
+            n
+            for n, f in system.families.items()
+            if f.kind == "input" and f.over is None and n not in system.upstream.values()
+        ]
         families = tuple(data)
     for what, given, known in (
         ("values", values, [n for n, f in system.families.items() if f.kind not in ("derived", "cost") and not f.axes]),
@@ -300,18 +322,32 @@ def planned(network: Any, wrt: Any, sizes: Mapping[str, int], values: Mapping[st
     ):
         odd = next((n for n in given if n not in known), None)
         if odd is not None:
-            raise UnknownFamilyError(f"{what}: {odd!r} is none of this model{nearest(odd, known)}" if known else f"{what}: this model has none")
+            raise UnknownFamilyError(
+                f"{what}: {odd!r} is none of this model{nearest(odd, known)}"
+                if known
+                else f"{what}: this model has none"
+            )
     return Plan(system, families, dict(sizes), dict(values), outputs, network.label, network.describe)
 
 
 def refuse_unknown_functions(plan: Plan, backward: Callable[..., Any]) -> None:
     """A generic function has no values: someone's code can be checked only if it takes the one that is drawn."""
     generic = generic_functions(plan.system)
+    whole = [p for e in plan.system.equations for _, p in walk(e.rhs) if isinstance(p, Call) and p.function in generic]
+    cost = next((p.function for p in whole if any(isinstance(a, Vec) for a in p.arguments)), None)
+    if cost is not None:
+        raise FunctionError(
+            f"the cost {cost} of this network is generic, so no code is its backward pass: give it one, such as loss='sum_squares'"
+        )
     names = takes(backward)
     wanted = [m for n in generic for m in (n, f"{n}_prime")]
     if generic and names is not None and not set(wanted) <= names:
         g = next(iter(generic))
-        kind = f"lists {g}[l - 1] and {g}_prime[l - 1], one function for each layer" if generic[g] else f"functions {g} and {g}_prime"
+        kind = (
+            f"lists {g}[l - 1] and {g}_prime[l - 1], one function for each layer"
+            if generic[g]
+            else f"functions {g} and {g}_prime"
+        )
         raise FunctionError(
             f"{g} is generic in this network, so no code is its backward pass: give the network its activation, such as "
             f"dense(..., activation='sigmoid'), or let backward take {' and '.join(wanted)} by keyword ({kind})"
@@ -333,7 +369,9 @@ def calls_problems(checker: Checker, outcomes: Sequence[Outcome]) -> list[str]:
         out.append(f"{text} {share}; it was given {sizes_of(o.called.given)}")
     touched = next((o for o in outcomes if o.called.changed), None)
     if touched is not None:
-        out.append(f"it changed {listed(touched.called.changed)} in place; a gradient function leaves its inputs as they are")
+        out.append(
+            f"it changed {listed(touched.called.changed)} in place; a gradient function leaves its inputs as they are"
+        )
     for o in outcomes[: len(checker.plan.kinds)]:
         differs = repeated(checker, o)
         if differs:
@@ -353,7 +391,7 @@ def repeated(checker: Checker, o: Outcome) -> str:
     for leaf, a in again.items():
         b = o.got[leaf]
         if a.shape != b.shape or float(np.linalg.norm(np.ravel(np.nan_to_num(a - b)))) > o.allowed[leaf]:
-            return f"two calls with the same arrays give different {leaf.name}"
+            return f"{DIFFER} {leaf.name}"
     return ""
 
 
@@ -390,17 +428,23 @@ def cross_checked(plan: Plan, outcomes: Sequence[Outcome]) -> list[str]:
             continue
         try:
             wrong = step_differs(plan, o.case, o.expected)
-        except (CannotEvaluate, KeyError, ValueError) as e:
+        except (CannotEvaluate, KeyError, ValueError, RecursionError) as e:
             return [f"the derived gradient was not checked by a complex step ({e})"]
         if wrong:
-            raise ModelError(f"the derived gradient by {wrong} disagrees with a complex step through the model; please report this")
+            raise ModelError(
+                f"the derived gradient by {wrong} disagrees with a complex step through the model; please report this"
+            )
     return []
 
 
 def step_differs(plan: Plan, case: Case, expected: Arrays) -> str:
     """The first family whose gradient is not the slope of the cost along a random direction; empty for none."""
     system, h = case.system, 1e-30
-    forward = [Definition(e.lhs.family, e.lhs.indices, e.rhs, e.guard) for e in system.equations if not _is_mean(system, e.lhs.family)]
+    forward = [
+        Definition(e.lhs.family, e.lhs.indices, e.rhs, e.guard)
+        for e in system.equations
+        if not _is_mean(system, e.lhs.family)
+    ]
     rng = np.random.default_rng(1)
     setting = case.setting
     for family in dict.fromkeys(leaf.family for leaf in expected):
@@ -428,7 +472,11 @@ def _is_mean(system: System, family: str) -> bool:
 
 def blind_spots(plan: Plan, case: Case) -> list[str]:
     """What the sizes of a model hide."""
-    if not plan.layered or plan.kinds != ["own"] or not any(a.at is not None for f in plan.system.families.values() for a in f.axes):
+    if (
+        not plan.layered
+        or plan.kinds != ["own"]
+        or not any(a.at is not None for f in plan.system.families.values() for a in f.axes)
+    ):
         return []
     widths = [int(w or 0) for w in case.system.widths]
     out = []
@@ -438,7 +486,9 @@ def blind_spots(plan: Plan, case: Case) -> list[str]:
         out.append("the sizes given cannot tell the shape of w from that of its transpose, since all widths are equal")
     if len(widths) < 4:
         layers = len(widths) - 1
-        out.append(f"with {layers} layer{'s' if layers > 1 else ''} a slip on the way from one hidden layer to another cannot show")
+        out.append(
+            f"with {layers} layer{'s' if layers > 1 else ''} a slip on the way from one hidden layer to another cannot show"
+        )
     return out
 
 
@@ -455,7 +505,7 @@ def assembled(
     wrong = [x for x in leaves if not compared or any(o.wrong(x) for o in outcomes)]
     slips: tuple[Slip, ...] = ()
     remarks: dict[Leaf, tuple[str, str]] = {}
-    if wrong or problems:
+    if (wrong or problems) and not any(p.startswith(DIFFER) for p in problems):
         found = diagnose(plan, checker, outcomes)
         slips, remarks = found.slips, found.remarks
         notes = [*notes, *found.notes]
@@ -482,7 +532,9 @@ def most_telling(outcomes: Sequence[Outcome], wrong: Sequence[Leaf]) -> Outcome:
     return max(outcomes, key=lambda o: (bool(o.got), sum(o.wrong(x) for x in wrong)))
 
 
-def array_check(leaf: Leaf, outcomes: Sequence[Outcome], shown: Outcome, remark: tuple[str, str], follows: bool) -> ArrayCheck:
+def array_check(
+    leaf: Leaf, outcomes: Sequence[Outcome], shown: Outcome, remark: tuple[str, str], follows: bool
+) -> ArrayCheck:
     bad = [o for o in outcomes if o.wrong(leaf)] or ([] if any(o.got for o in outcomes) else [shown])
     here = shown if shown in bad else next((o for o in bad if o.got), bad[0]) if bad else shown
     errors = [_relative(d, o.expected[leaf]) for o in outcomes if (d := o.off(leaf)) is not None]
@@ -494,9 +546,12 @@ def array_check(leaf: Leaf, outcomes: Sequence[Outcome], shown: Outcome, remark:
         worst = farthest(got, expected)
         message = message or not_finite(got) or precision(here, leaf)
     elif bad and got is not None:
-        cause, message = cause or "shape_mismatch", shape_message(got, expected) + (f"; {message}" if message and "transpose" not in message else "")
+        cause, message = (
+            cause or "shape_mismatch",
+            joined(shape_message(got, expected), message),
+        )
     elif bad:
-        message = message or here.problem and "not compared"
+        message = message or (here.problem and "not compared")
     symbol = leaf.family + (f"^({', '.join(map(str, leaf.at))})" if leaf.at else "")
     return ArrayCheck(
         leaf.name,
@@ -547,3 +602,8 @@ def precision(o: Outcome, leaf: Leaf) -> str:
 def shape_message(got: Array, expected: Array) -> str:
     hint = "; its transpose fits" if got.ndim > 1 and got.T.shape == expected.shape else ""
     return f"shape {got.shape}, expected {expected.shape}{hint}"
+
+
+def joined(shape: str, more: str) -> str:
+    """Both messages, the second unless it only says again what the first does."""
+    return shape if not more or ("transpose" in more and "transpose" in shape) else f"{shape}; {more}"

@@ -41,6 +41,8 @@ from symbackprop.symbols import (
 Say: TypeAlias = Callable[[Mapping[str, Affine]], str]
 NEW = OPAQUE + "new"
 """Marks weights that have been updated already."""
+FORWARD = 60
+"""A slip in the forward pass ranks so much behind the same in the backward pass."""
 INNER = OPAQUE + "z"
 """Marks the argument of an activation that the model does not name."""
 
@@ -94,7 +96,9 @@ def opaque(system: System) -> System:
 def definitions_of(system: System) -> list[Definition]:
     """The forward pass, then the backward pass with nothing written into it that has a name."""
     mean = system.mean or ()
-    forward = [Definition(e.lhs.family, e.lhs.indices, e.rhs, e.guard) for e in system.equations if e.lhs.family not in mean]
+    forward = [
+        Definition(e.lhs.family, e.lhs.indices, e.rhs, e.guard) for e in system.equations if e.lhs.family not in mean
+    ]
     found = [a for a in adjoints(system) if isinstance(a.subject.bottom, Ref) and a.value != a.subject]
     named = {a.value: a.subject for a in found if not isinstance(a.value, Ref | Partial | Num)}
 
@@ -213,7 +217,13 @@ class Varier:
         for value, cause, say, rank in found:
             if value not in seen:
                 seen.add(value)
-                yield Variation(number, value, cause, say if backward else self.forward(d, say), rank if backward else rank + 60)
+                yield Variation(
+                    number,
+                    value,
+                    cause,
+                    say if backward else self.forward(d, say),
+                    rank if backward else rank + FORWARD,
+                )
 
     def forward(self, d: Definition, say: Say) -> Say:
         subject = Ref(d.key, d.indices)
@@ -241,7 +251,12 @@ class Varier:
             case Div(top, bottom):
                 yield top, "factor", self.say("without the division by {}", bottom), 22
                 yield Div(ONE, bottom), "factor", self.say("without the factor {}", top), 34
-                yield Div(top, Pow(bottom, expr(2))), "factor", self.say("with a division by {} once too often", bottom), 35
+                yield (
+                    Div(top, Pow(bottom, expr(2))),
+                    "factor",
+                    self.say("with a division by {} once too often", bottom),
+                    35,
+                )
             case Pow(base, Num(v)):
                 yield base, "factor", self.say("with {} instead of {}", base, p), 22
                 for n in (2, 3):
@@ -282,7 +297,15 @@ class Varier:
             def put(new: Expr, n: int = n) -> Expr:
                 return Add((*p.terms[:n], new, *p.terms[n + 1 :]))
 
-            yield put(-t), "sign", self.say("with the wrong sign before {}", t), 16
+            minus = isinstance(t, Mul) and t.factors[0] == Num(-ONE.value)
+            opposite = (
+                Mul(t.factors[1:])
+                if isinstance(t, Mul) and minus and len(t.factors) > 2
+                else t.parts[1]
+                if minus
+                else -t
+            )
+            yield put(opposite), "sign", self.say("with the wrong sign before {}", t), 16
             yield put(expr(2) * t), "factor", self.say("with a factor 2 before {}", t), 28
             yield put(F.HALF * t), "factor", self.say("with half of the term {}", t), 28
 
@@ -298,7 +321,12 @@ class Varier:
         yield ONE, "missing_activation_derivative", self.slope_words("without {}", p), 11
         yield value, "missing_activation_derivative", self.say("with {} instead of {}", value, p), 12
         shown = self.quantity_of(value)
-        yield replace(p, arguments=(value,)), "wrong_variable", self.say("with {} instead of {}", replace(p, arguments=(shown,)), p), 13
+        yield (
+            replace(p, arguments=(value,)),
+            "wrong_variable",
+            self.say("with {} instead of {}", replace(p, arguments=(shown,)), p),
+            13,
+        )
         yield from self.slopes(p, value, shown)
 
     def quantity_of(self, value: Call) -> Expr:
@@ -355,8 +383,8 @@ class Varier:
                 form = "with {} not transposed" if one and family.kind == "parameter" else "with {} transposed"
                 cause = "transposed_weight" if family.kind == "parameter" else "wrong_index"
                 yield put(Ref(ref.family, tuple(swapped))), cause, self.say(form, p), 14
-        for n, a in enumerate(family.axes):
-            if a.kind == "recursion":
+        for n, axis in enumerate(family.axes):
+            if axis.kind == "recursion":
                 for step in (1, -1):
                     moved = (*ref.indices[:n], ref.indices[n] + step, *ref.indices[n + 1 :])
                     new = put(Ref(ref.family, moved))
@@ -366,7 +394,9 @@ class Varier:
             new_ = Ref(ref.family + NEW, ref.indices)
             yield new_, "other", self.say("with {} as it is after its update", p), 19
 
-    def other_families(self, p: Expr, ref: Ref, family: Family, put: Callable[[Ref], Expr]) -> Iterator[tuple[Expr, str, Say, int]]:
+    def other_families(
+        self, p: Expr, ref: Ref, family: Family, put: Callable[[Ref], Expr]
+    ) -> Iterator[tuple[Expr, str, Say, int]]:
         """Another quantity with the same axes in its place."""
         plain = [(a.kind, a.label, a.at is None) for a in family.axes]
         bars = set(self.system.upstream.values())
@@ -375,9 +405,14 @@ class Varier:
                 continue
             if len(other.axes) == len(family.axes) and self.alike(plain, other):
                 new = put(Ref(other.name, ref.indices))
-                rank = 23 if other.name not in bars and family.name not in bars else 33
+                rank = 23 if self.layered else 41 if other.name in bars or family.name in bars else 38
                 yield new, "wrong_variable", self.say("with {} instead of {}", new, p), rank
-            elif self.layered and len(other.axes) == len(family.axes) - 1 and other.kind in ("input", "target") and isinstance(p, Ref):
+            elif (
+                self.layered
+                and len(other.axes) == len(family.axes) - 1
+                and other.kind in ("input", "target")
+                and isinstance(p, Ref)
+            ):
                 new = Ref(other.name, ref.indices[1:])
                 yield new, "wrong_variable", self.say("with {} instead of {}", new, p), 24
 
@@ -390,14 +425,34 @@ class Varier:
             same = axis.kind == p.axis.kind and (axis.label == p.axis.label or axis.kind == "node")
             if same and i.name is not None and i.name != p.index:
                 one = substitute(p.body, {p.index: i})
-                yield one, "missing_sum", self.say(f"without the sum over {p.index}: only its term {p.index} = {i} of {{}}", p.body), 19
+                yield (
+                    one,
+                    "missing_sum",
+                    self.say(f"without the sum over {p.index}: only its term {p.index} = {i} of {{}}", p.body),
+                    19,
+                )
         if p.axis.kind != "recursion":
-            yield Mul((Div(ONE, Size(p.axis)), p)), "factor", self.say(f"averaged over {p.index} instead of summed: {{}}", p), 25
-            yield substitute(p.body, {p.index: affine(0)}), "missing_sum", self.say(f"with the first term of the sum over {p.index} alone: {{}}", p), 29
+            yield (
+                Mul((Div(ONE, Size(p.axis)), p)),
+                "factor",
+                self.say(f"averaged over {p.index} instead of summed: {{}}", p),
+                25,
+            )
+            yield (
+                substitute(p.body, {p.index: affine(0)}),
+                "missing_sum",
+                self.say(f"with the first term of the sum over {p.index} alone: {{}}", p),
+                29,
+            )
         else:
             last = p.axis.last if p.axis.last is not None else self.system.layers
             for place, name in ((last, "last"), (p.axis.first, "first")):
-                yield substitute(p.body, {p.index: place}), "missing_sum", self.say(f"with the {name} term of the sum over {p.index} alone: {{}}", p), 27
+                yield (
+                    substitute(p.body, {p.index: place}),
+                    "missing_sum",
+                    self.say(f"with the {name} term of the sum over {p.index} alone: {{}}", p),
+                    27,
+                )
         if p.guard:
             yield replace(p, guard=()), "index_out_of_range", self.say("without the condition on the sum {}", p), 31
 
@@ -410,14 +465,26 @@ class Varier:
             if u.family not in uses(e.rhs) or e.lhs.family == self.system.cost or len(e.lhs.indices) != len(u.indices):
                 continue
             v = Ref(e.lhs.family, u.indices)
-            if self.alike([(a.kind, a.label, a.at is None) for a in self.system.families[v.family].axes], self.system.families[u.family]):
-                say = self.say("with the derivative of {} by {} missing: {} is taken for {}", v, u, Partial(cost, v), Partial(cost, u))
+            if self.alike(
+                [(a.kind, a.label, a.at is None) for a in self.system.families[v.family].axes],
+                self.system.families[u.family],
+            ):
+                say = self.say(
+                    "with the derivative of {} by {} missing: {} is taken for {}",
+                    v,
+                    u,
+                    Partial(cost, v),
+                    Partial(cost, u),
+                )
                 yield Partial(cost, v), "missing_activation_derivative", say, 26
-            if isinstance(e.rhs, Call) and isinstance(e.rhs.arguments[0], Ref) and e.rhs.arguments[0].family == u.family:
+            if (
+                isinstance(e.rhs, Call)
+                and isinstance(e.rhs.arguments[0], Ref)
+                and e.rhs.arguments[0].family == u.family
+            ):
                 slope = replace(e.rhs, order=1, arguments=(u,))
                 yield Mul((d.value, slope)), "extra_term", self.slope_words("with {} once too often", slope), 30
-        for term in self.added(d, u):
-            yield term
+        yield from self.added(d, u)
         if not any(k.startswith("∂") for k in uses(d.value)):
             yield from self.costs(d, u)
 
@@ -429,6 +496,12 @@ class Varier:
             if e.lhs.family == u.family or u.family not in uses(e.rhs) or len(e.lhs.indices) != len(u.indices):
                 continue
             a = Ref(e.lhs.family, u.indices)
+            above = Partial(Ref(self.system.cost, ()), a)
+            if isinstance(e.rhs, Div) and isinstance(e.rhs.top, Call) and e.rhs.top.function == "exp":
+                say = self.say(
+                    "with the diagonal of the softmax alone: {} as {}", Mul((above, a, 1 - a)), replace(above, bottom=u)
+                )
+                yield Mul((above, a, 1 - a)), "missing_sum", say, 19
             yield Mul((d.value, a, 1 - a)), "extra_term", self.say("with a factor {} too many", Mul((a, 1 - a))), 31
 
     def costs(self, d: Definition, u: Ref) -> Iterator[tuple[Expr, str, Say, int]]:
@@ -437,7 +510,9 @@ class Varier:
         if len(targets) != 1 or not self.layered or targets[0].name not in uses(d.value):
             return
         y = Ref(targets[0].name, u.indices[-len(targets[0].axes) :])
-        outputs = [e.lhs.family for e in self.system.equations if u.family in uses(e.rhs) and isinstance(e.rhs, Call | Div)]
+        outputs = [
+            e.lhs.family for e in self.system.equations if u.family in uses(e.rhs) and isinstance(e.rhs, Call | Div)
+        ]
         for name in dict.fromkeys([u.family, *outputs]):
             a = Ref(name, u.indices)
             table = (
@@ -447,9 +522,14 @@ class Varier:
                 ("sum_absolute", Call("sign", (a - y,))),
             )
             for cost, value in table:
-                yield value, "loss_derivative", self.say(f"with the derivative of {cost}, {{}}, as {{}}", value, Partial(Ref(self.system.cost, ()), u)), 37
+                yield (
+                    value,
+                    "loss_derivative",
+                    self.say(
+                        f"with the derivative of {cost}, {{}}, as {{}}", value, Partial(Ref(self.system.cost, ()), u)
+                    ),
+                    37,
+                )
 
 
 __all__ = ["NEW", "CannotEvaluate", "Variation", "Varier", "Words", "definitions_of", "opaque"]
-
-

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
+from functools import lru_cache
 from itertools import permutations
-from math import isqrt
 
+from symbackprop.functions import Function
 from symbackprop.indices import Affine, Axis, Constraint, Guard, affine, implies, satisfiable
 from symbackprop.judge.atoms import (
     ONE,
@@ -61,15 +62,21 @@ from symbackprop.symbols import (
     Winner,
     WrittenOut,
     substitute,
+    walk,
 )
 
-MAX_STEPS = 60_000
+MAX_STEPS = 8_000
 """Products of monomials in one proof."""
 
 MAX_TERMS = 4_000
 MAX_POWER = 12
+MAX_PRIME = 1000
 MAX_ORDERS = 720
 """Orders of summed indices that are compared for one sum."""
+
+
+BARE = "~"
+"""Behind the label of a layer or time axis whose range is said by brackets, not by the axis."""
 
 
 class Beyond(Exception):
@@ -83,12 +90,18 @@ class Algebra:
         assume: What holds of the free indices.
         equal: Whether all layers have one width.
         generic: Whether no real quantity lies exactly on a boundary between two cases.
+        written: Whether activations are written out with exp; else one whose slope is a polynomial in its own value,
+            such as the logistic function, is left as it is.
     """
 
-    def __init__(self, system: System, assume: Guard = (), *, equal: bool = False, generic: bool = False) -> None:
-        self.system, self.equal, self.generic = system, equal, generic
+    def __init__(
+        self, system: System, assume: Guard = (), *, equal: bool = False, generic: bool = False, written: bool = False
+    ) -> None:
+        self.system, self.equal, self.generic, self.written = system, equal, generic, written
         self.assume: Guard = (*system.standing, *assume)
         self.ranges: dict[str, Guard] = {}
+        self.inside: dict[str, Guard] = {}
+        """What the brackets under an opened sum say of its index; for a choice between equations, never to drop them."""
         self.axes: dict[str, tuple[Axis, ...]] = {}
         self.steps = 0
         self.fresh = 0
@@ -111,12 +124,12 @@ class Algebra:
 
     def register(self, name: str, axis: Axis) -> None:
         self.axes[name] = (self.axis(axis),)
-        self.ranges[name] = axis.holds(affine(name))
+        self.ranges[name] = places_of(axis, affine(name))
 
     def axis(self, a: Axis) -> Axis:
         """An axis as sums are compared by it."""
         if a.kind == "recursion":
-            return Axis("recursion", a.label)
+            return a if a.label.endswith(BARE) else Axis("recursion", a.label + BARE)
         if a.at is not None and self.equal:
             return Axis(a.kind, a.label)
         return a
@@ -178,7 +191,7 @@ class Algebra:
                 unfolded += [dict(a.data)] * whole
                 if e - whole:
                     kept[a] = e - whole
-            elif a.kind == "num" and e >= 1:
+            elif a.kind == "num":
                 whole = e.numerator // e.denominator
                 unfolded.append(constant(a.data**whole))
                 if e - whole:
@@ -248,20 +261,17 @@ class Algebra:
         return self.root(p, exponent)
 
     def root(self, p: Poly, exponent: Fraction) -> Poly:
-        """A fractional power: only what is positive leaves it by itself."""
+        """A fractional power: a positive number leaves it, and so do positive factors; one factor stays what it is."""
         if len(p) == 1:
             ((m, c),) = p.items()
-            inside = [(a, e) for a, e in m if not positive(a) and not (a.kind == "group" or e.denominator != 1)]
-            if c > 0 and not inside:
-                number = {ONE: UNIT} if c == 1 else single(Atom("num", c), exponent)
-                exact = exact_power(c, exponent)
-                number = constant(exact) if exact is not None else number
-                return self.times(number, self.monomial({a: e * exponent for a, e in m}))
-        return (
-            single(self.group(p)[0], exponent)
-            if self.group(p)[1] == constant(1)
-            else self.times(self.root(self.group(p)[1], exponent), single(self.group(p)[0], exponent))
-        )
+            alone = len(m) == 1 and all(e == 1 for _, e in m)
+            if c > 0 and (alone or all(positive(a) or e.denominator != 1 for a, e in m)):
+                powers = {Atom("num", Fraction(q)): k * exponent for q, k in prime_powers(c)}
+                return self.times(self.monomial(powers), self.monomial({a: e * exponent for a, e in m}))
+        group, number = self.group(p)
+        if number == constant(1):
+            return single(group, exponent)
+        return self.times(self.root(number, exponent), single(group, exponent))
 
     def group(self, p: Poly) -> tuple[Atom, Poly]:
         """A polynomial as a base, and the positive number before it."""
@@ -430,7 +440,7 @@ class Algebra:
         if axis.kind != "recursion" and self.system.size(axis) == 1:
             return self.times(self.moved(p, {name: affine(0)}), self.moved(self.guarded(guard), {name: affine(0)}))
         if axis.kind == "recursion":
-            own = [condition(c) for c in axis.holds(affine(name))]
+            own = [condition(c) for c in places_of(axis, affine(name))]
         said = self.guarded(guard)
         out: Poly = {}
         for m, c in self.times(p, said).items():
@@ -454,7 +464,7 @@ class Algebra:
     def on_axis(self, value: Affine, axis: Axis) -> Poly:
         """1 where a value is a place of an axis."""
         if axis.kind == "recursion":
-            return self.guarded(axis.holds(value))
+            return self.guarded(places_of(axis, value))
         mine = self.axis(axis)
         if any(a == mine or self.same_size(a, mine) for a in self.axes.get(value.name or "", ())):
             return constant(1)
@@ -493,13 +503,15 @@ class Algebra:
         own = {names[n]: a.substitute(mapping) for n, a in binders}
         for n, a in own.items():
             self.axes[n] = (self.axis(a),)
-            self.ranges[n] = a.holds(affine(n)) if a.kind != "recursion" else ()
+            self.ranges[n] = places_of(a, affine(n))
         moved = self.moved({inner: UNIT}, mapping)
         if len(moved) != 1:
             raise Beyond("a sum that changes as its index is renamed")
         ((mono, c),) = moved.items()
         if c != 1:
             raise Beyond("a sum that changes as its index is renamed")
+        for n in own:
+            self.inside[n] = tuple(a.data for a, _ in mono if a.kind == "cond" and n in a.data.expr.names)
         return own, mono
 
     def parts(self, factors: list[tuple[Atom, Fraction]], binders: dict[str, Axis]) -> Poly:
@@ -558,20 +570,13 @@ class Algebra:
             ((_, axis),) = binders.items()
             if axis.kind != "recursion":
                 return self.size(axis)
-        if len(binders) == 1 and (test := next((a for a in powers if a.kind == "test" and a.data[0] == "="), None)):
-            ((name, axis),) = binders.items()
-            if len(powers) == 1 and self.names_place(test, name):
-                return constant(1)
-        moves: dict[str, Affine] = {}
-        for n, axis in binders.items():
-            if axis.kind == "recursion":
-                moves[n] = affine(n) - self.offset(n, powers)
-        if any(v != affine(n) for n, v in moves.items()):
-            shifted = self.moved({frozenset(powers.items()): UNIT}, moves)
-            if len(shifted) == 1:
-                ((m, c),) = shifted.items()
-                if c == 1:
-                    powers = dict(m)
+        for n in binders:
+            mine = [a for a in powers if n in a.names]
+            if len(mine) == 1 and mine[0].kind == "test" and self.names_place(mine[0], n):
+                # A datum is one of the places of its axis.
+                rest = [(a, e) for a, e in powers.items() if a != mine[0]]
+                return self.parts(rest, {x: b for x, b in binders.items() if x != n})
+        powers = self.shifted(powers, binders)
         mono: Mono = frozenset(powers.items())
         height = 1 + mono_height(mono)
         best: tuple[str, Atom] | None = None
@@ -585,6 +590,14 @@ class Algebra:
                 best = (atom.key, atom)
         assert best is not None
         return single(best[1])
+
+    def shifted(self, powers: dict[Atom, Fraction], binders: Mapping[str, Axis]) -> dict[Atom, Fraction]:
+        """Times counted so that the earliest quantity under a sum stands at the index itself."""
+        places = {x.data for a in powers for x in mono_atoms(frozenset({(a, UNIT)})) if x.kind == "pos"}
+        counted = [n for n, axis in binders.items() if axis.kind == "recursion" and n not in places]
+        moves = {n: affine(n) - k for n in counted if (k := self.offset(n, powers))}
+        # A mere change of names: the old range of the index says nothing of the new one.
+        return {self.renamed_atom(a, moves): e for a, e in powers.items()} if moves else powers
 
     def offset(self, name: str, powers: Mapping[Atom, Fraction]) -> int:
         """The least number that is added to a time where it is the index of a quantity."""
@@ -896,11 +909,19 @@ class Algebra:
             if e.order == 1:
                 return self.of(own.slope(z, Call(name, (z,))))
             return self.applied(name, e.order, None, self.of(z))
+        if not self.written and closed(own) and e.order <= 1:
+            value = single(Atom("fn", (name, 0, None, frozen(self.of(z)))))
+            return value if e.order == 0 else self.slope_in(own, value)
         if e.order == 0:
             return self.of(own.value(z))
         if e.order == 1:
             return self.of(own.slope(z, own.value(z)))
         raise Beyond(f"a derivative of {name} of order {e.order}")
+
+    def slope_in(self, own: Function, value: Poly) -> Poly:
+        """The slope of a closed function, given its value."""
+        p = self.of(own.slope(Param("#z"), Param("#a")))
+        return self.rewritten(p, lambda x: value if x.kind == "param" and x.data == "#a" else None)
 
     # ------------------------------------------------------------ expressions
 
@@ -918,7 +939,7 @@ class Algebra:
             case Param(name):
                 return single(Atom("param", name))
             case Ref():
-                return single(Atom("ref", e))
+                return single(Atom("ref", self.lone(e)))
             case Size(axis):
                 return self.size(axis)
             case Position(i):
@@ -947,7 +968,7 @@ class Algebra:
                     moved = c.substitute(mapping)
                     self.ranges[name] = (*self.ranges[name], moved)
                 inner = self.of(substitute(body, mapping))
-                self.ranges[name] = axis.holds(affine(name))
+                self.ranges[name] = places_of(axis, affine(name))
                 return self.sum_over(name, axis, [c.substitute(mapping) for c in guard], inner)
             case Max(index, axis, body, guard) | Prod(index, axis, body, guard):
                 return single(self.over(type(e).__name__.lower(), index, axis, body, guard, None))
@@ -964,7 +985,7 @@ class Algebra:
             case Call():
                 return self.call(e)
             case Partial(top, Ref() as bottom, direct):
-                return single(Atom("partial", (top, bottom, direct)))
+                return single(Atom("partial", (self.lone(top), self.lone(bottom), direct)))
             case D(body, variable, total):
                 return self.derivative(self.of(body), variable, total)
             case WrittenOut(s):
@@ -974,6 +995,16 @@ class Algebra:
             case Depends(quantity):
                 return self.of(quantity)
         raise Beyond(f"{type(e).__name__} has no normal form here")
+
+    def lone(self, r: Ref) -> Ref:
+        """A quantity with the only place of every axis that has one."""
+        if self.system.widths and all(w != 1 for w in self.system.widths) and 1 not in self.system.sizes.values():
+            return r
+        places = (
+            affine(0) if a.kind != "recursion" and self.system.size(a) == 1 else i
+            for a, i in zip(self.system.axes(r), r.indices, strict=True)
+        )
+        return Ref(r.family, tuple(places))
 
     def inverse_of(self, e: Expr) -> Poly:
         """1/e, factor by factor, so that what is written as a product stays one."""
@@ -990,7 +1021,7 @@ class Algebra:
         inner = self.of(substitute(body, mapping))
         conditions: Mono = frozenset((condition(c.substitute(mapping)), UNIT) for c in guard)
         if axis.kind == "recursion":
-            conditions |= {(condition(c), UNIT) for c in axis.holds(affine(name))}
+            conditions |= {(condition(c), UNIT) for c in places_of(axis, affine(name))}
         bound = f"#{1 + max(poly_height(inner), mono_height(conditions))}.0"
         final = {name: affine(bound)}
         return Atom(
@@ -1077,7 +1108,10 @@ class Algebra:
     def outer(self, name: str, order: int, at: Affine | None, z: Poly) -> Poly:
         """The derivative of a function by its argument."""
         here = self.applied(name, order, at, z)
-        if order == 0 and self.system.function(name) is not None:
+        own = self.system.function(name)
+        if order == 0 and own is not None:
+            if own.value is not None:
+                return self.slope_in(own, here)
             match name:
                 case "exp":
                     return here
@@ -1203,6 +1237,19 @@ def affine_of(name: str) -> Affine:
     return Affine(((name, 1),))
 
 
+def places_of(axis: Axis, i: Affine) -> Guard:
+    """What an axis itself says of an index on it."""
+    return () if axis.label.endswith(BARE) else axis.holds(i)
+
+
+@lru_cache(maxsize=64)
+def closed(f: Function) -> bool:
+    """Whether the slope of a function is a polynomial in its own value: a(1 - a) of the logistic function."""
+    slope = f.slope(Param("#z"), Param("#a"))
+    heads = {type(p) for _, p in walk(slope)}
+    return heads <= {Add, Mul, Num, Param, Pow} and Param("#z") not in {p for _, p in walk(slope)}
+
+
 def whole_array(argument: Frozen) -> Atom | None:
     """The array that a function is applied to as a whole."""
     for m, _ in argument:
@@ -1229,15 +1276,19 @@ def positive(a: Atom) -> bool:
     return False
 
 
-def exact_power(c: Fraction, exponent: Fraction) -> Fraction | None:
-    """c to a power where that is a fraction again."""
-    if c == 1:
-        return Fraction(1)
-    if exponent.denominator == 2 and max(c.numerator, c.denominator) < 10**12:
-        top, bottom = isqrt(c.numerator), isqrt(c.denominator)
-        if top * top == c.numerator and bottom * bottom == c.denominator:
-            return Fraction(top, bottom) ** exponent.numerator
-    return None
+def prime_powers(c: Fraction) -> Iterator[tuple[int, int]]:
+    """The prime factors of a positive number with their powers; a large one is left whole."""
+    for rest, sign in ((c.numerator, 1), (c.denominator, -1)):
+        for q in range(2, MAX_PRIME):
+            count = 0
+            while rest % q == 0:
+                rest, count = rest // q, count + 1
+            if count:
+                yield q, sign * count
+            if q * q > rest:
+                break
+        if rest > 1:
+            yield rest, sign
 
 
 __all__ = ["Algebra", "Beyond", "atoms"]

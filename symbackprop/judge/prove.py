@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeAlias
 
 from symbackprop.indices import Affine, Constraint, Guard, affine, satisfiable
 from symbackprop.judge.algebra import Algebra, Beyond, atoms, moved_ref
@@ -22,6 +23,14 @@ ROUNDS = 40
 """How often derivatives are reduced, or definitions put in, in one proof."""
 
 MAX_CASES = 5
+
+
+Spot: TypeAlias = tuple[str, str, int]
+"""A family, the letters of its layer or time, and the number added to them."""
+
+
+Height: TypeAlias = tuple[int, int]
+"""The number added to a layer or time, and the rank of a family within it."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +56,21 @@ def prove(system: System, e: Equality, *, equal: bool = False) -> Proof | None:
     Raises:
         Beyond: The claim is outside what a normal form reaches, or too large; nothing is said of its truth.
     """
-    return _prove(system, e, equal, generic=False)
+    reason: Beyond | None = None
+    for written in (False, True):
+        try:
+            proof = _prove(system, e, equal, generic=False, written=written)
+        except Beyond as x:
+            reason = reason or x
+            continue
+        if proof is not None:
+            return proof
+    if reason is not None:
+        raise reason
+    return None
 
 
-def _prove(system: System, e: Equality, equal: bool, generic: bool) -> Proof | None:
+def _prove(system: System, e: Equality, equal: bool, generic: bool, written: bool) -> Proof | None:
     if not satisfiable((*system.standing, *e.guard)):
         return None
     open_: list[Guard] = [()]
@@ -58,33 +78,33 @@ def _prove(system: System, e: Equality, equal: bool, generic: bool) -> Proof | N
     facts: set[str] = set()
     while open_:
         cell = open_.pop()
-        task = Task(system, e, cell, equal, generic)
+        task = Task(system, e, cell, equal, generic, written)
         result = task.run()
         facts |= task.algebra.facts_used
         if result is True:
             done.append(cell)
             continue
         if not isinstance(result, Constraint) or len(done) + len(open_) >= MAX_CASES:
-            return None if generic else _retry(system, e, equal, task)
+            return None if generic else _retry(system, e, equal, task, written)
         for c in (result, *result.negations()):
             if satisfiable((*system.standing, *e.guard, *cell, c)):
                 open_.append((*cell, c))
     return Proof(tuple(sorted(facts)), tuple(done) if len(done) > 1 else (), generic)
 
 
-def _retry(system: System, e: Equality, equal: bool, task: Task) -> Proof | None:
+def _retry(system: System, e: Equality, equal: bool, task: Task, written: bool) -> Proof | None:
     """Once more without the points that lie on a kink, where the first attempt met any."""
     if not any(a.kind == "test" for a in atoms(task.rest)):
         return None
-    return _prove(system, e, equal, generic=True)
+    return _prove(system, e, equal, generic=True, written=written)
 
 
 class Task:
     """One attempt to bring the difference of both sides to 0, in one cell of the range."""
 
-    def __init__(self, system: System, e: Equality, cell: Guard, equal: bool, generic: bool) -> None:
+    def __init__(self, system: System, e: Equality, cell: Guard, equal: bool, generic: bool, written: bool) -> None:
         self.system, self.claim = system, e
-        self.algebra = Algebra(system, (*e.guard, *cell), equal=equal, generic=generic)
+        self.algebra = Algebra(system, (*e.guard, *cell), equal=equal, generic=generic, written=written)
         for name, axes in e.axes.items():
             self.algebra.axes[name] = tuple(map(self.algebra.axis, axes))
             self.algebra.ranges[name] = tuple(c for a in axes for c in a.holds(affine(name)))
@@ -108,18 +128,25 @@ class Task:
         split = self.open_condition(p)
         if split is not None:
             return split
-        tried: set[str] = set()
-        for _ in range(ROUNDS):
-            family = self.downstream(p, tried)
-            if family is None:
-                return None
-            tried.add(family)
-            new = a.rewritten(p, lambda x, f=family: self.defined(x, f))  # type: ignore[misc]
-            if new == p:
-                continue
-            p = self.rest = new
-            if a.is_zero(p):
+        return self.with_definitions(p)
+
+    def with_definitions(self, p: Poly) -> bool | None:
+        """Definitions put in: of one family alone, then of one after another from the cost down."""
+        a = self.algebra
+        for spot in sorted(self.spots(p), reverse=True):
+            if a.is_zero(a.rewritten(p, lambda x, s=spot: self.defined(x, s))):  # type: ignore[misc]
                 return True
+        tried: set[Spot] = set()
+        for _ in range(ROUNDS):
+            spots = self.spots(p) - tried
+            if not spots:
+                return None
+            spot = max(spots, key=lambda s: (s[2], self.ranks[s[0]], s))
+            tried.add(spot)
+            new = a.rewritten(p, lambda x, s=spot: self.defined(x, s))  # type: ignore[misc]
+            if new != p and a.is_zero(new):
+                return True
+            p = self.rest = new
         return None
 
     # ------------------------------------------------------------ derivatives
@@ -131,10 +158,15 @@ class Task:
 
     def local(self, top: Ref, u: Ref) -> Poly:
         """The derivative of the one equation that defines `top`, everything else held."""
-        equation = self.system.defining(top, self.algebra.assume)
+        equation = self.system.defining(top, self.known(top))
         if equation is None:
             raise Beyond(f"which equation defines {top.family} here is open")
         return self.algebra.derivative(self.algebra.of(equation.rhs), u, total=False)
+
+    def known(self, r: Ref) -> Guard:
+        """What holds of the indices of a quantity where it stands."""
+        a = self.algebra
+        return (*a.assume, *(c for n in sorted(names(r)) for c in (*a.ranges.get(n, ()), *a.inside.get(n, ()))))
 
     def chain(self, top: Ref, u: Ref) -> Poly:
         a, system = self.algebra, self.system
@@ -173,7 +205,7 @@ class Task:
             out = add(out, term)
         return out
 
-    def deepest(self, p: Poly, ceiling: dict[str, int]) -> set[tuple[object, ...]]:
+    def deepest(self, p: Poly, ceiling: dict[str, Height]) -> set[tuple[object, ...]]:
         """The derivatives by the quantities furthest from the cost, by their marks."""
         found = {x for x in atoms(p) if x.kind == "partial"}
         direct = {self.mark(x) for x in found if x.data[2]}
@@ -182,8 +214,10 @@ class Task:
         # Of what is not held back at the frontier of a symbolic layer, the lowest place and rank of each base.
         groups: dict[str, list[tuple[tuple[int, int], Atom]]] = {}
         for x in found:
-            base, place = self.place(x.data[1])
-            if base in ceiling and place > ceiling[base] and self.place(x.data[0])[0] != base:
+            base, place = self.height(x.data[1])
+            beyond = base in ceiling and (place, self.ranks[x.data[1].family]) >= ceiling[base]
+            endless = reaches(self.system, x.data[1].family, x.data[1].family)
+            if beyond and endless and self.place(x.data[0])[0] != base:
                 continue
             groups.setdefault(base, []).append(((place, self.ranks[x.data[1].family]), x))
         out: set[Atom] = set()
@@ -198,7 +232,7 @@ class Task:
         if x.kind != "partial":
             return ()
         top, bottom, direct = x.data
-        return top.family, bottom.family, *self.place(bottom), direct
+        return top.family, bottom.family, *self.height(bottom), direct
 
     def place(self, u: Ref) -> tuple[str, int]:
         """The layer or time of a quantity: its letters, and the number added."""
@@ -210,15 +244,22 @@ class Task:
                 return base, i.const
         return "", 0
 
-    def ceiling(self, p: Poly) -> dict[str, int]:
-        """The highest place, for each free layer, of what the claim differentiates by: no reduction goes beyond it."""
-        out: dict[str, int] = {}
+    def height(self, u: Ref) -> tuple[str, int]:
+        """As `place`; under a sum over times, where indices are counted from the earliest, all are at one height."""
+        base, place = self.place(u)
+        return base, 0 if base == "bound" else place
+
+    def ceiling(self, p: Poly) -> dict[str, Height]:
+        """For each free layer the highest place and rank of what the claim differentiates by: the frontier, beyond
+        which nothing is reduced. A layer with a name, L, is within sight of the cost."""
+        out: dict[str, Height] = {}
         for x in atoms(p):
             if x.kind == "partial":
-                base, place = self.place(x.data[1])
-                out[base] = max(out.get(base, place), place)
+                base, place = self.height(x.data[1])
+                here = (place, self.ranks[x.data[1].family])
+                out[base] = max(out.get(base, here), here)
         ends = {f"1{n}" for n in self.system.constants}
-        return {b: n for b, n in out.items() if b and b not in ends and b != "bound"}
+        return {b: n for b, n in out.items() if b and b not in ends}
 
     def open_condition(self, p: Poly) -> Constraint | None:
         """A condition on the free layers and times that is neither known to hold nor known to fail."""
@@ -235,19 +276,16 @@ class Task:
 
     # ------------------------------------------------------------ definitions
 
-    def downstream(self, p: Poly, tried: set[str]) -> str | None:
-        """The derived family nearest to the cost that has not been replaced by its definition."""
-        here = {x.data.family for x in atoms(p) if x.kind == "ref"}
-        derived = [f for f in here - tried if self.system.family(f).kind in ("derived", "cost")]
-        return max(derived, key=lambda f: (self.ranks[f], f), default=None)
+    def spots(self, p: Poly) -> set[Spot]:
+        """Where quantities stand that have a definition."""
+        here = {(x.data.family, *self.place(x.data)) for x in atoms(p) if x.kind == "ref"}
+        return {s for s in here if self.system.family(s[0]).kind in ("derived", "cost")}
 
-    def defined(self, x: Atom, family: str) -> Poly | None:
-        if x.kind != "ref" or x.data.family != family:
+    def defined(self, x: Atom, spot: Spot) -> Poly | None:
+        if x.kind != "ref" or (x.data.family, *self.place(x.data)) != spot:
             return None
-        a = self.algebra
-        known: Guard = tuple(c for n in names(x.data) for c in a.ranges.get(n, ()))
-        equation = self.system.defining(x.data, (*a.assume, *known))
-        return a.of(equation.rhs) if equation is not None else None
+        equation = self.system.defining(x.data, self.known(x.data))
+        return self.algebra.of(equation.rhs) if equation is not None else None
 
 
 @lru_cache(maxsize=64)

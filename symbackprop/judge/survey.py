@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from symbackprop.indices import affine
 from symbackprop.read.expression import KnownDrafter
 from symbackprop.read.lexer import Source
-from symbackprop.read.names import letter_of
-from symbackprop.read.scan import affine_letters, bound_letters, index_parts
+from symbackprop.read.scan import affine_letters, bound_letters
 from symbackprop.read.syntax import (
     Application,
     BigOperator,
@@ -22,6 +22,7 @@ from symbackprop.read.syntax import (
     Negative,
     Node,
     Number,
+    Place,
     Product,
     Scripted,
     Sum,
@@ -46,6 +47,8 @@ class Piece:
     text: str
     kind: str
     letters: frozenset[str] = frozenset()
+    place: int = 0
+    """Which index of the family it is."""
 
 
 @dataclass(frozen=True)
@@ -254,8 +257,6 @@ class Survey:
         gradient = s.key not in lexicon.looks and s.key in lexicon.gradients
         if gradient:
             look = lexicon.look(lexicon.gradients[s.key])
-            from dataclasses import replace
-
             reading = lexicon.reading(replace(s, key=look.key))
         elif s.key in lexicon.looks:
             reading = lexicon.reading(s)
@@ -293,12 +294,37 @@ class Survey:
             ]
         else:
             parts = [(n.place.start, n.place.end, self.text(n), affine_letters(n)) for n in nodes]
-        for (start, end, text, letters), kind in zip(parts, kinds, strict=False):
-            yield Piece(start, end, text, kind, letters)
+        for (start, end, text, letters), kind, n in zip(parts, kinds, places, strict=False):
+            yield Piece(start, end, text, kind, letters, n)
 
 
-def spanning(source: Source, first: Node, last: Node):  # type: ignore[no-untyped-def]
+def spanning(source: Source, first: Node, last: Node) -> Place:
     return source.place(first.place.start, last.place.end)
+
+
+def axis_of(family: Family, place: int, layers: dict[int, str]) -> str:
+    """The axis of an index in words: equal for indices that count the same nodes.
+
+    Args:
+        layers: The text of the layer or time at each place of the family.
+    """
+    axis = family.axes[place]
+    if axis.at is None:
+        return axis.label
+    stem = next((n for n, x in enumerate(family.indices) if axis.at.names == {x}), None)
+    if stem is None or stem not in layers:
+        return f"{axis.label} {axis.at}"
+    by = (axis.at - affine(family.indices[stem])).value
+    moved = shifted(layers[stem], by) if by is not None else None
+    return f"{axis.label} {moved if moved is not None else layers[stem]}"
+
+
+def axes_of(family: Family, lower: dict[int, str], upper: dict[int, str]) -> list[tuple[str, str]]:
+    """The letters that a quantity has below, each with its axis."""
+    layers = {n: t for n, t in {**lower, **upper}.items() if family.axes[n].kind == "recursion"}
+    return [
+        (t, axis_of(family, n, layers)) for n, t in lower.items() if family.axes[n].kind == "node" and not t.isdigit()
+    ]
 
 
 SHIFTED = re.compile(r"\s*(?P<stem>\\?[A-Za-z]+'*)?\s*(?P<shift>[+-]?\s*\d+)?\s*")
@@ -319,8 +345,4 @@ def shifted(text: str, by: int) -> str | None:
     return m["stem"] + (f"{number:+d}" if number else "")
 
 
-def lone_letter(node: Node) -> str | None:
-    return letter_of(node)
-
-
-__all__ = ["Applied", "Piece", "Quantity", "Spot", "Survey", "index_parts", "shifted"]
+__all__ = ["Applied", "Piece", "Quantity", "Spot", "Survey", "axes_of", "shifted"]

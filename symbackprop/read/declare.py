@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from symbackprop.errors import ReadError, nearest
 from symbackprop.indices import Affine, affine
@@ -53,9 +54,17 @@ class Declarations:
 
     def rename(self, names: Mapping[str, str]) -> None:
         """Symbols by other names."""
-        for said in (self.kinds, self.labels, self.zero, self.shapes, self.meanings, self.gradients):
+        tables: tuple[dict[str, Any], ...] = (
+            self.kinds,
+            self.labels,
+            self.zero,
+            self.shapes,
+            self.meanings,
+            self.gradients,
+        )
+        for said in tables:
             for old in said.keys() & names.keys():
-                said[names[old]] = said.pop(old)  # type: ignore[attr-defined,index]
+                said[names[old]] = said.pop(old)
         if self.cost is not None:
             self.cost = (names.get(self.cost[0], self.cost[0]), self.cost[1])
 

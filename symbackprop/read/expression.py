@@ -8,25 +8,35 @@ of the largest, arrays. A letter that nothing binds stands for any place on its 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from symbackprop.errors import ReadError, ReadIndexError
+from symbackprop.errors import ReadError, ReadIndexError, ReadShapeError
 from symbackprop.indices import Affine, Axis, Constraint, Guard, affine, at_least
 from symbackprop.network import SAMPLES, System
 from symbackprop.notation import Notation
-from symbackprop.read.arrays import OPEN, Array, add, alike, is_constant, mapped, multiply, sizes
+from symbackprop.read.arrays import OPEN, Array, add, alike, elementwise, is_constant, mapped, multiply, sizes
 from symbackprop.read.declare import Declarations
 from symbackprop.read.dots import is_instance, summand
 from symbackprop.read.draft import Drafter, digits
-from symbackprop.read.known import Lexicon, undefined
+from symbackprop.read.known import Lexicon, lexicon_of, undefined
 from symbackprop.read.known_axes import KnownAxes, KnownSettler
 from symbackprop.read.latex import parse_document
 from symbackprop.read.lexer import Source
 from symbackprop.read.names import letter_of
 from symbackprop.read.ranges import Said
-from symbackprop.read.scan import Reading, Sighting, bound_letters, is_quantity, size_letters
+from symbackprop.read.rewrite import relettered
+from symbackprop.read.scan import (
+    Reading,
+    Sighting,
+    bound_letters,
+    index_parts,
+    is_quantity,
+    own_letters,
+    sightings,
+    size_letters,
+)
 from symbackprop.read.scopes import Env, Scopes
 from symbackprop.read.syntax import (
     Application,
@@ -74,6 +84,7 @@ from symbackprop.symbols import (
     Where,
     Winner,
     names,
+    substitute,
     walk,
 )
 
@@ -84,7 +95,8 @@ class ReadLine:
 
     Args:
         sides: What is said to be equal, in order; of a continued line its right sides alone. Arrays are `Vec`s.
-        guard: What the line says of the range of its indices.
+            What the line says of values, `z_j > 0`, is part of each: `Where(z_j > 0, side, 0)`.
+        guard: What the line says of the range of its indices, n the one width of all layers, m the number of samples.
         free: The index letters that nothing in the line binds, each with its axis.
         places: Where each side stands.
         apart: Index expressions that are not 0: j-i for a line that holds for j other than i.
@@ -167,7 +179,7 @@ class Reader:
     notation: Notation
 
     def __post_init__(self) -> None:
-        lexicon = Lexicon(self.system, self.notation)
+        lexicon = lexicon_of(self.system, self.notation)
         declared = Declarations(integers=self.system.integers)
         for name, f in self.system.families.items():
             if f.over is not None:
@@ -231,7 +243,18 @@ class Reader:
         arrays = self.arrays(row, ("=", ":=", "equiv"))
         self.same_shapes(arrays, row)
         said = self.said(row)
+        if said.where and row.continued:
+            raise self.source.error(
+                "a condition on quantities behind a line that goes on from another is not read; put it behind the first",
+                row.conditions[0].place,
+            )
+        for condition in said.where:
+            arrays = [mapped(a, lambda e, c=condition: Where(c, e, ZERO)) for a in arrays]  # type: ignore[misc]
         sides, letters, axes = self.settled(arrays, uniform=True)
+        used = frozenset().union(*map(names, sides))
+        for letter, condition in self.drafter.lexicon.left_out.items():
+            if letter in used:
+                sides = [entrywise(e, lambda x, c=condition: Where(c, x, ZERO)) for e in sides]  # type: ignore[misc]
         free = {
             s.letter: axes.found[s.id].substitute(letters)
             for s in self.scopes.all.values()
@@ -250,19 +273,42 @@ class Reader:
     def arrays(self, row: Row, signs: tuple[str, ...]) -> list[Array]:
         """The sides of a line, on no axes yet."""
         env: Env = {}
-        nodes = nodes_of(row)
+        nodes = self.in_layer_letters(nodes_of(row))
         self.drafter.lone = frozenset(id(n) for n in nodes if isinstance(n, Symbol))
-        if row.relations and row.relations[0].sign == "<-" and row.left is not None:
+        if row.relations and row.relations[0].sign in ("<-", "->") and row.left is not None:
             target, value = (self.drafter.value(n, env) for n in nodes[:2])
             if not isinstance(target.expr, Ref):
                 raise self.source.error("an update changes a quantity", row.left.place)
             return [Array(Assign(target.expr, value.expr))]
         self.drafter.counts = self.counts(nodes)
+        self.drafter.argument = self.argument(nodes)
         self.scopes.constants |= self.drafter.counts.keys()
         for r in row.relations:
             if r.sign not in signs:
                 raise self.source.error(NO_EQUATION.get(r.sign, f"the relation {r.sign!r} is not read here"), r.place)
         return [self.drafter.value(n, env) for n in nodes]
+
+    def in_layer_letters(self, nodes: list[Node]) -> list[Node]:
+        """Where letters name layers, other letters replaced by that of the one layer that they can count."""
+        lexicon = self.drafter.lexicon
+        if not lexicon.layers_named:
+            return nodes
+        found = [s for n in nodes for s in sightings(n, frozenset()) if s.sub is not None]
+        written = {x for s in found for x in own_letters(index_parts(s.sub)) or ()}  # type: ignore[arg-type]
+        for letter in sorted(written - lexicon.layers_named):
+            meant = lexicon.stands_for(letter, found)
+            if meant is not None:
+                nodes = [relettered(n, letter, meant) for n in nodes]
+        return nodes
+
+    def argument(self, nodes: list[Node]) -> str:
+        r"""The one letter of a line about functions alone: the z of \sigma'(z) = \sigma(z)(1 - \sigma(z))."""
+        found = [s for n in nodes for s in sightings(n, frozenset())]
+        functions = {s.key for s in found if self.drafter.lexicon.functions.get(s.key)}
+        others = {(s.key, s.sub is None and s.sup is None and not s.primes) for s in found if s.key not in functions}
+        plain = len(others) == 1 and all(bare for _, bare in others)
+        applied = any(isinstance(n, Application) for node in nodes for n in every(node)) or bool(functions)
+        return min(others)[0] if plain and applied and len(nodes) > 1 else ""
 
     def counts(self, nodes: list[Node]) -> dict[str, Axis]:
         """Letters that in this line are the number of samples, or the length of another axis that has its own letter.
@@ -275,7 +321,7 @@ class Reader:
                 lengths.setdefault(x, set()).add(a)
         out: dict[str, Axis] = {}
         known = self.system.constants | self.drafter.lexicon.looks.keys() | lengths.keys()
-        for big in (b for n in nodes for b in big_operators(n)):
+        for big in (b for n in nodes for b in every(n) if isinstance(b, BigOperator)):
             for letter in size_letters(replace(big, body=Number("1", big.place)), frozenset()):
                 axes = set().union(*(lengths.get(x, set()) for x in bound_letters(big.sub)))
                 if letter in known or len(axes) != 1 or letter.endswith("_"):
@@ -300,9 +346,24 @@ class Reader:
         """What stands behind the line."""
         known = self.scopes.unbound.keys() | self.scopes.constants | self.scopes.stems
         quantities = self.drafter.lexicon.looks.keys() | self.drafter.lexicon.gradients.keys()
-        said = Said(self.scopes, lambda letter: letter in known or letter not in quantities)
+        said = Said(self.scopes, lambda letter: letter in known or letter not in quantities, self.values)
         said.read(row.conditions)
         return said
+
+    def values(self, chain: Chain) -> list[Expr] | None:
+        """A condition on quantities, as far as points can be drawn at which it holds; None where it is none."""
+        sides = (chain.first, chain.relations[0].right)
+        if any(s is None or not self.speaks_of_values(s) for s in sides):
+            return None
+        labelled = any(s is not None and self.drafter.label(s, {}) is not None for s in sides)
+        if chain.relations[0].sign in ("=", "!=") and not labelled:
+            return None
+        return self.drafter.conditions(chain, {})
+
+    def speaks_of_values(self, node: Node) -> bool:
+        """Whether every symbol in a side of a condition is one of the network, a number or an index."""
+        looks, known = self.drafter.lexicon.looks, self.scopes.unbound.keys()
+        return all(s.key in looks or s.key in known for s in sightings(node, frozenset()))
 
     def guard(self, said: list[Constraint], letters: Mapping[str, Affine], axes: KnownAxes) -> Guard:
         """Conditions in positions; those that only say that an index is on its axis are left out."""
@@ -329,9 +390,7 @@ class Reader:
         axes = [self.scopes.lengths.get(x, OPEN).substitute(letters) for x in a.open]
         return Shape(tuple(axes), a.row, sizes(a, self.scopes))
 
-    def settled(
-        self, drafts: list[Array], uniform: bool = False
-    ) -> tuple[list[Expr], dict[str, Affine], KnownAxes]:
+    def settled(self, drafts: list[Array], uniform: bool = False) -> tuple[list[Expr], dict[str, Affine], KnownAxes]:
         """Sides on their axes, and what each free letter's scope is in them.
 
         Args:
@@ -371,12 +430,16 @@ class Reader:
         return out, letters, axes
 
 
-def big_operators(node: Node) -> Iterator[BigOperator]:
-    """Every sum of a tree, and its like."""
-    if isinstance(node, BigOperator):
-        yield node
+def entrywise(e: Expr, f: Callable[[Expr], Expr]) -> Expr:
+    """A function of the entries of an array."""
+    return replace(e, body=entrywise(e.body, f)) if isinstance(e, Vec) else f(e)
+
+
+def every(node: Node) -> Iterator[Node]:
+    """Every node of a tree."""
+    yield node
     for child in children(node):
-        yield from big_operators(child)
+        yield from every(child)
 
 
 NO_EQUATION = {
@@ -393,6 +456,12 @@ def nodes_of(row: Row) -> list[Node]:
     return [*([row.left] if row.left is not None else []), *(r.right for r in row.relations)]
 
 
+HADAMARD = (r"\odot", r"\circ", r"\ast", r"\star")
+
+MAX_POWER = 8
+"""The largest power of a matrix that is multiplied out."""
+
+
 # ---------------------------------------------------------------- symbols
 
 
@@ -402,8 +471,10 @@ class KnownDrafter(Drafter):
 
     system: System = None  # type: ignore[assignment]
     notation: Notation = None  # type: ignore[assignment]
-    lone: frozenset[int] = frozenset()
     counts: Mapping[str, Axis] = field(default_factory=dict)
+    """Letters that are the length of an axis in one line."""
+    argument: str = ""
+    """The letter that functions are applied to in a line about functions alone."""
     lone: frozenset[int] = frozenset()
     """Symbols that are a whole side of a line, or stand above the line of a derivative: C is the cost, not a size."""
 
@@ -413,13 +484,23 @@ class KnownDrafter(Drafter):
 
     def value(self, node: Node, env: Env) -> Array:
         match node:
-            case Evaluated(body=Fraction() as body) if body.derivative:
-                return mapped(self.value(body, env), lambda e: replace(e, direct=True) if isinstance(e, Partial) else e)
-            case Evaluated(body=Group(body=Fraction() as body)) if body.derivative:
-                return mapped(self.value(body, env), lambda e: replace(e, direct=True) if isinstance(e, Partial) else e)
+            case Evaluated():
+                return self.held(node, env)
+            case Scripted(base=Group()) if (inner := self.unwrapped(node)) is not node:
+                return self.value(inner, env)
+            case Scripted(base=Symbol(), primes=n) if n and self.is_function(node):
+                return self.at_its_argument(node, env)
             case Group(kind="open", body=body):
                 return self.value(body, env)
         return super().value(node, env)
+
+    def held(self, node: Evaluated, env: Env) -> Array:
+        r"""A derivative through one equation alone, all else in it held: \left. ... \right|_{\hat y}."""
+        body = node.body.body if isinstance(node.body, Group) else node.body
+        pointed = any(isinstance(i, Chain) for i in node.at.items)
+        if not isinstance(body, Fraction) or not body.derivative or pointed:
+            raise self.fail("a formula at a point is not read; write the point in the place of its letters", node.place)
+        return mapped(self.value(body, env), lambda e: replace(e, direct=True) if isinstance(e, Partial) else e)
 
     def terms(self, node: Terms, env: Env) -> Array:
         """A sum; one written out with dots is the sum over the index in which its terms differ."""
@@ -468,8 +549,20 @@ class KnownDrafter(Drafter):
             raise self.fail("nothing stands behind this derivative to differentiate", node.place)
         below = self.value(bottom.of, env)
         above = self.above(top.of, env)
-        if not isinstance(above.expr, Ref) or above.open:
-            raise self.fail(f"{self.text(top.of)!r} above the line; expected one quantity of the network", top.of.place)
+        if above.open:
+            raise self.fail(
+                f"{self.text(top.of)!r} above the line is {above.shape}; expected one quantity with its indices",
+                top.of.place,
+            )
+        if isinstance(above.expr, Call) and isinstance(below.expr, Param) and above.expr.arguments == (below.expr,):
+            return Array(replace(above.expr, order=above.expr.order + 1))
+        if not isinstance(above.expr, Ref):
+            if not isinstance(below.expr, Ref):
+                raise self.fail(
+                    f"{self.text(bottom.of)!r} below the line; expected a quantity of the network", bottom.of.place
+                )
+            formula, variable = above.expr, below.expr
+            return replace(below, expr=D(formula, variable))
         return self.by(above.expr, below, bottom.of)
 
     def above(self, node: Node, env: Env) -> Array:
@@ -497,7 +590,9 @@ class KnownDrafter(Drafter):
             )
         above = self.above(body, env)
         if not isinstance(above.expr, Ref) or above.open:
-            raise self.fail(f"{self.text(body)!r} behind {self.text(node)!r}; expected one number of the network", body.place)
+            raise self.fail(
+                f"{self.text(body)!r} behind {self.text(node)!r}; expected one number of the network", body.place
+            )
         below = self.value(items[0], env)
         if isinstance(below.expr, Ref):
             by = self.at_end(below.expr, items[0], above.expr.family)
@@ -546,11 +641,17 @@ class KnownDrafter(Drafter):
         return replace(below, expr=Partial(above, below.expr))
 
     def product(self, node: Product, env: Env) -> Array:
-        factors = list(node.factors)
+        factors = [self.unwrapped(f) for f in node.factors]
+        node = replace(node, factors=tuple(factors))
         for n, f in enumerate(factors[:-1]):
             if isinstance(f, Fraction) and f.operator:
                 stop = n + 2
-                if stop < len(factors) and isinstance(factors[stop], Group) and self.is_function(factors[n + 1]):
+                if stop < len(factors) and self.depends(factors[n + 1], factors[stop]):
+                    del factors[stop]
+                    node = replace(
+                        node, factors=tuple(factors), operators=node.operators[: stop - 1] + node.operators[stop:]
+                    )
+                elif stop < len(factors) and isinstance(factors[stop], Group) and self.is_function(factors[n + 1]):
                     stop += 1
                 ahead, inner = self.part(node, 0, n, env), self.part(node, n + 1, stop, env)
                 assert inner is not None
@@ -573,7 +674,46 @@ class KnownDrafter(Drafter):
             else:
                 continue
             return out if ahead is None else multiply(ahead, out, self.scopes, node.place)
+        if node.operators and node.operators[0] in HADAMARD:
+            return self.elementwise(node, env)
         return super().product(node, env)
+
+    def elementwise(self, node: Product, env: Env) -> Array:
+        r"""An elementwise product, which binds weaker than a product without a sign.
+
+        Where that gives no shape, and \cdot stands between arrays, everything is taken from the right:
+        W^T \cdot f' \circ \delta is W^T (f' \circ \delta).
+        """
+        try:
+            return super().product(node, env)
+        except ReadShapeError:
+            parts = [(f, op) for f, op in zip(node.factors, ("", *node.operators), strict=True)]
+            flat = [q for f, op in parts for q in spread(f, op)]
+            if not any(op == r"\cdot" for _, op in flat):
+                raise
+            try:
+                return self.from_the_right(flat, env, node.place)
+            except ReadShapeError:
+                pass
+            raise
+
+    def from_the_right(self, parts: list[tuple[Node, str]], env: Env, place: Place) -> Array:
+        values = [self.value(f, env) for f, _ in parts]
+        out = values[-1]
+        for v, (_, op) in zip(reversed(values[:-1]), reversed(parts[1:]), strict=True):
+            out = elementwise(v, out, self.scopes, place) if op in HADAMARD else multiply(v, out, self.scopes, place)
+        return out
+
+    def unwrapped(self, node: Node) -> Node:
+        r"""A function's name without the brackets before its prime: f'^L for (f^L)'."""
+        if not isinstance(node, Scripted) or not node.primes or node.sub is not None or node.sup is not None:
+            return node
+        inner = node.base.body if isinstance(node.base, Group) and node.base.kind == "round" else None
+        if isinstance(inner, Symbol):
+            inner = Scripted(inner, None, None, 0, inner.place)
+        if not isinstance(inner, Scripted) or not isinstance(inner.base, Symbol) or not self.is_function(inner):
+            return node
+        return replace(inner, primes=inner.primes + node.primes, place=node.place)
 
     def part(self, node: Product, start: int, stop: int, env: Env) -> Array | None:
         """What some neighbouring factors of a product are together."""
@@ -678,7 +818,7 @@ class KnownDrafter(Drafter):
         return found is None or not found[0].sub_unit
 
     def bare(self, s: Sighting, node: Node, env: Env) -> Expr | None:
-        if s.key == self.parameter:
+        if s.key in (self.parameter, self.argument):
             return Param(s.key)
         both = s.key in self.sizes and any(x.name == self.system.cost for x in self.lexicon.looks.get(s.key, ()))
         if s.key in self.lexicon.looks and not (both and id(node) not in self.lone):
@@ -709,7 +849,8 @@ class KnownDrafter(Drafter):
         look = self.lexicon.look(reading.name)
         lower = list(reading.lower)
         if (wrong := self.lexicon.misnamed(s, lower)) is not None:
-            raise self.source.raised(ReadIndexError, wrong, s.place)
+            message, known = wrong
+            raise self.source.raised(ReadIndexError if known else ReadError, message, s.place)
         if len(lower) < len(look.lower):
             lower = [d for p in lower for d in digits(p)]
         if len(lower) > len(look.lower):
@@ -813,6 +954,70 @@ class KnownDrafter(Drafter):
         self.scopes.agree(other.id, index)
         return Array(Mul((Delta(affine(index), affine(other.id), OPEN), column.expr)), (index, other.id))
 
+    def at_its_argument(self, node: Scripted, env: Env) -> Array:
+        """The slopes f'^l without an argument: at the quantity that the model applies f^l to."""
+        s = self.sighting(node, env, applied=True)
+        assert isinstance(node.base, Symbol)
+        name = self.lexicon.function(s, node.base)
+        calls = {p for e in self.system.equations for _, p in walk(e.rhs) if isinstance(p, Call) and p.function == name}
+        inner = {p.arguments[0] for p in calls if len(p.arguments) == 1}
+        (argument, *others) = inner or {ZERO}
+        clocks = [] if not isinstance(argument, Ref) else self.system.axes(argument)
+        layer = next((n for n, a in enumerate(clocks) if a.kind == "recursion"), None)
+        if not isinstance(argument, Ref) or others or (layer is not None and s.sup is None):
+            raise self.fail(f"{self.text(node)!r} has no argument; expected one in brackets", node.place)
+        at = self.scopes.affine(s.sup.pieces[0], env, "a layer") if s.sup is not None and layer is not None else None
+        indices, opened = list(argument.indices), []
+        for n, axis in enumerate(clocks):
+            if axis.kind == "recursion" and at is not None:
+                indices[n] = at
+            else:
+                scope = self.scopes.new(self.free_letter(str(argument.indices[n]), env), node.place)
+                indices[n] = affine(scope.id)
+                opened.append(scope.id)
+        ref = Ref(argument.family, tuple(indices))
+        self.measure(ref, tuple(opened))
+        layered = at if self.lexicon.layered.get(name or "") else None
+        return Array(Call(name or "", (ref,), s.primes, layered), tuple(opened))
+
+    def with_powers(self, v: Array, powers: tuple[Node, ...], env: Env, place: Place) -> Array:
+        """As for any formula; a matrix may have a small whole power."""
+        out = v
+        for p in powers:
+            if len(out.open) != 2 or not isinstance(p, Number) or not p.text.isdigit():
+                out = super().with_powers(out, (p,), env, place)
+                continue
+            if not 1 <= int(p.text) <= MAX_POWER:
+                raise self.fail(f"a matrix to the power {p.text}; powers from 1 to {MAX_POWER} are read", p.place)
+            base = out
+            for _ in range(int(p.text) - 1):
+                out = multiply(out, self.afresh(base, p.place), self.scopes, place)
+        return out
+
+    def afresh(self, a: Array, place: Place) -> Array:
+        """The same array with open indices of its own."""
+        new = tuple(self.scopes.new(self.scopes.all[x].letter, place).id for x in a.open)
+        for old, own in zip(a.open, new, strict=True):
+            self.scopes.join(old, own, place)
+            self.scopes.agree(old, own)
+        return replace(a, expr=substitute(a.expr, dict(zip(a.open, map(affine, new), strict=True))), open=new)
+
+    def arguments(self, node: Node, env: Env) -> list[tuple[Array, Place]]:
+        """What a function is applied to; of several, targets that the model left out are left out again."""
+        inner = node.body if isinstance(node, Group) else node
+        if isinstance(inner, Listing) and isinstance(node, Group):
+            kept = tuple(i for i in inner.items if not self.is_left_out(i))
+            if kept and len(kept) < len(inner.items):
+                node = replace(node, body=kept[0] if len(kept) == 1 else replace(inner, items=kept))
+        return super().arguments(node, env)
+
+    def is_left_out(self, node: Node) -> bool:
+        """Whether something is a target of which the network knows nothing, as no derivative depends on it."""
+        if not is_quantity(node):
+            return False
+        key = self.sighting(node, {}).key  # type: ignore[arg-type]
+        return key in ("y", "Y", "t") and key not in self.lexicon.looks
+
     def application(self, node: Application, env: Env) -> Array:
         f = node.function
         base = f if isinstance(f, Symbol) else f.base if isinstance(f, Scripted) else None
@@ -836,6 +1041,20 @@ class KnownDrafter(Drafter):
         s = self.scopes.new(letter, node.place)
         body = self.value(base, {**env, letter: s.id})
         return Array(body.expr, (s.id, *body.open))
+
+
+def spread(node: Node, op: str) -> list[tuple[Node, str]]:
+    """The factors of a product with the signs before them; a function stays with its argument."""
+    if not isinstance(node, Product) or r"\cdot" not in node.operators:
+        return [(node, op)]
+    groups: list[list[Node]] = [[node.factors[0]]]
+    for f, sign in zip(node.factors[1:], node.operators, strict=True):
+        if sign == r"\cdot":
+            groups.append([f])
+        else:
+            groups[-1].append(f)
+    whole = [g[0] if len(g) == 1 else replace(node, factors=tuple(g), operators=("",) * (len(g) - 1)) for g in groups]
+    return [(f, r"\cdot" if n else op) for n, f in enumerate(whole)]
 
 
 def averaged(system: System) -> Axis | None:

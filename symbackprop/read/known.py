@@ -5,6 +5,7 @@ A model file tells what its letters are by how it uses them (`scan`); here the n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
@@ -16,7 +17,7 @@ from symbackprop.read.names import known_function, spelled
 from symbackprop.read.scan import TRANSPOSES, Reading, Sighting, index_parts, own_letters, superscripts, unit_of
 from symbackprop.read.syntax import Node, Number, Scripted, Symbol
 from symbackprop.read.vocabulary import GREEK
-from symbackprop.symbols import Binder, Call, Ref, walk
+from symbackprop.symbols import ZERO, Binder, Call, Compare, Position, Ref, Where, walk
 
 ACCENTS = ("hat", "tilde", "bar", "dot", "ddot", "check", "breve", "vec")
 
@@ -143,7 +144,9 @@ class Lexicon:
     def by_letters(self, key: str) -> list[Look]:
         """The quantities of one letter that only the letters of their indices tell apart."""
         found = self.looks.get(key, [])
-        alike = [x for x in found if (x.sub_unit, x.sup_unit, x.upper, len(x.lower)) == ("", "", (), len(found[0].lower))]
+        alike = [
+            x for x in found if (x.sub_unit, x.sup_unit, x.upper, len(x.lower)) == ("", "", (), len(found[0].lower))
+        ]
         return alike if len(alike) > 1 and len(alike) == len(found) and found[0].lower else []
 
     @cached_property
@@ -157,8 +160,40 @@ class Lexicon:
         f = self.system.family(look.name)
         return tuple(f.indices[n] for n in look.lower)
 
-    def misnamed(self, s: Sighting, lower: list[Node]) -> str | None:
-        """What is wrong with index letters where these name layers; None where nothing is."""
+    @cached_property
+    def left_out(self) -> dict[str, Compare]:
+        r"""Letters that the model binds for all but a label, \sum_{j \ne y_i}: a free j is any but that one, too."""
+        binders = [p for e in self.system.equations for _, p in walk(e.rhs) if isinstance(p, Binder)]
+        out: dict[str, Compare] = {}
+        for b in binders:
+            match b.body:
+                case Where(Compare("!=", Ref(), Position(at)) as condition, _, other) if other == ZERO:
+                    if at.name == b.index:
+                        out[b.index] = condition
+        elsewhere = {x for f in self.system.families.values() if f.kind == "derived" for x in f.indices}
+        elsewhere |= {b.index for b in binders if not isinstance(b.body, Where) or b.body.condition != out.get(b.index)}
+        return {x: c for x, c in out.items() if x not in elsewhere}
+
+    def stands_for(self, letter: str, found: Sequence[Sighting]) -> str | None:
+        """The layer that a letter counts where letters name layers, as no other fits: the m of sum_m w_{mj} delta_m."""
+        fits = [k for k in sorted(self.layers_named) if all(self.fits(s, letter, k) for s in found)]
+        return fits[0] if len(fits) == 1 else None
+
+    def fits(self, s: Sighting, letter: str, other: str) -> bool:
+        """Whether a symbol is a quantity of the network with one of its letters in the place of another."""
+        written = own_letters(index_parts(s.sub)) if s.sub is not None else None
+        if written is None or letter not in written:
+            return True
+        key = self.look(self.gradients[s.key]).key if s.key in self.gradients else self.aliases.get(s.key, s.key)
+        meant = tuple(other if x == letter else x for x in written)
+        return any(
+            len(own) == len(meant)
+            and all(a == b or b not in self.layers_named for a, b in zip(own, meant, strict=True))
+            for own in map(self.letters_of, self.looks.get(key, ()))
+        )
+
+    def misnamed(self, s: Sighting, lower: list[Node]) -> tuple[str, bool] | None:
+        """What is wrong with index letters where these name layers, and whether all of them do; None where nothing is."""
         known = self.layers_named
         looks = [x for x in self.looks.get(s.key, ()) if x.lower]
         written = own_letters(lower)
@@ -168,11 +203,15 @@ class Lexicon:
             return None
         entries = [f"{s.key}_{{{''.join(self.letters_of(x))}}}" for x in looks]
         if written is None or not set(written) <= known:
-            return f"the letters of an index say here which layer it counts; expected {' or '.join(entries)}"
+            return f"the letters of an index say here which layer it counts; expected {' or '.join(entries)}", False
         near = next((x for x in looks if sorted(self.letters_of(x)) == sorted(written)), None)
         letters = self.letters_of(near) if near else ()
-        hint = f"; {s.key}_{{{''.join(letters)}}} has them in the other order" if near else f"; known: {', '.join(entries)}"
-        return f"{s.key} has no entry {''.join(written)}{hint}"
+        hint = (
+            f"; {s.key}_{{{''.join(letters)}}} has them in the other order"
+            if near
+            else f"; known: {', '.join(entries)}"
+        )
+        return f"{s.key} has no entry {''.join(written)}{hint}", True
 
     def other_case(self) -> dict[str, str]:
         """Capitals for small letters and back, where the model means nothing else by them."""
@@ -301,11 +340,34 @@ class Lexicon:
                     return e.rhs.function
         return generic if generic == s.key else None
 
-
     def is_diagonal(self, s: Sighting) -> bool:
         r"""Whether a capital is the diagonal matrix of a function's slopes: \Sigma'(z) for sigma'(z_j)."""
         capital = s.key[:1].isupper() and s.key not in self.looks and s.key not in self.functions
         return capital and bool(s.primes) and swapped(s.key) in self.functions
+
+
+@dataclass(frozen=True, eq=False)
+class Same:
+    """One network in one notation, the very values."""
+
+    system: System
+    notation: Notation
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and self.system is other.system and self.notation is other.notation
+
+    def __hash__(self) -> int:
+        return hash((id(self.system), id(self.notation)))
+
+
+def lexicon_of(system: System, notation: Notation) -> Lexicon:
+    """The lexicon of a network; the lines of a text share one."""
+    return _lexicon(Same(system, notation))
+
+
+@lru_cache(maxsize=16)
+def _lexicon(key: Same) -> Lexicon:
+    return Lexicon(key.system, key.notation)
 
 
 def swapped(key: str) -> str:

@@ -13,6 +13,7 @@ from symbackprop.read.syntax import (
     Indicator,
     Listing,
     Node,
+    Number,
     Place,
     Product,
     Scripted,
@@ -57,7 +58,10 @@ def condition(node: Node) -> Node | None:
 def indicated(one: Node, brackets: Node) -> Node | None:
     r"""The indicator that \mathbb 1 and a condition in brackets make, with what scripts the brackets carry."""
     group = brackets.base if isinstance(brackets, Scripted) else brackets
-    if not is_one(one) or not isinstance(group, Group) or (inner := condition(group.body)) is None:
+    if not isinstance(group, Group) or (inner := condition(group.body)) is None:
+        return None
+    braces = isinstance(one, Number) and one.text == "1" and group.kind == "curly"  # 1\{i = j\}
+    if not is_one(one) and not braces:
         return None
     whole = spanning(one, brackets)
     found = Indicator(inner, spanning(one, group))

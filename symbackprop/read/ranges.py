@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from symbackprop.errors import ReadError
 from symbackprop.indices import Affine, Constraint, affine, between
 from symbackprop.read.names import letter_of
-from symbackprop.read.scan import affine_letters
+from symbackprop.read.scan import affine_letters, is_affine
 from symbackprop.read.scopes import Scopes
 from symbackprop.read.syntax import Chain, Dots, Group, Listing, Node, Place, Text
 from symbackprop.read.vocabulary import CONNECTIVES
+from symbackprop.symbols import Expr
 
-RESTRICTING = frozenset({"for", "if", "when", "whenever", "unless", "except", "provided", "assuming", "only", "iff", "not"})
+RESTRICTING = frozenset(
+    {"for", "if", "when", "whenever", "unless", "except", "provided", "assuming", "only", "iff", "not"}
+)
 """Words that may narrow what a line claims: with words that are not understood they are no mere remark."""
 
 NEGATIVE = frozenset({"unless", "except", "not", "else", "otherwise", "without"})
@@ -29,13 +33,17 @@ class Said:
         guard: Conditions on indices.
         apart: Differences that are not 0, of j != i.
         remarks: Words that restrict nothing, such as the name of a rule.
+        values: Reads a condition on quantities, z_j > 0 or j != y_i.
+        where: Such conditions.
     """
 
     scopes: Scopes
     is_index: Callable[[str], bool]
+    values: Callable[[Chain], list[Expr] | None] = lambda chain: None
     guard: list[Constraint] = field(default_factory=list)
     apart: list[Affine] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    where: list[Expr] = field(default_factory=list)
 
     def read(self, nodes: Sequence[Node]) -> None:
         parts = list(flattened(nodes))
@@ -78,6 +86,10 @@ class Said:
             )
         self.remarks.append(text.strip())
 
+    def counts(self, node: Node) -> bool:
+        """Whether a side of a condition is made of indices and numbers alone."""
+        return is_affine(node) and all(self.is_index(x) for x in affine_letters(node))
+
     def index(self, node: Node) -> Affine:
         """A side of a condition, all of whose letters are indices, layers or sizes."""
         if any(not self.is_index(x) for x in affine_letters(node)):
@@ -102,6 +114,11 @@ class Said:
         for r, left, right in zip(chain.relations, sides, sides[1:], strict=False):
             assert left is not None
             assert right is not None
+            if r.sign in ("!=", *COMPARISONS) and not (self.counts(left) and self.counts(right)):
+                found = self.values(Chain(left, (r,), chain.place))
+                if found is not None:
+                    self.where += found
+                    continue
             if r.sign in ("!=", *COMPARISONS):
                 self.pair(self.index(left), self.index(right), chain.place)
             if r.sign == "!=":
@@ -129,7 +146,7 @@ class Said:
         """One index over numbers in a row, in either direction: 1, 2, ..., L or L-1, ..., 1."""
         numbers = [self.index(v) for v in values if not isinstance(v, Dots)]
         dotted = any(isinstance(v, Dots) for v in values)
-        steps = {b - a for a, b in zip(numbers, numbers[1:], strict=False)}
+        steps = {b - a for a, b in pairwise(numbers)}
         if not numbers or (not dotted and not steps <= {affine(1)} and not steps <= {affine(-1)}):
             raise self.strange(whole)
         low, high = numbers[0], numbers[-1]

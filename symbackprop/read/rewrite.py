@@ -41,6 +41,23 @@ def rewritten(x: T, f: Callable[[Scripted], Node]) -> T:
     return f(x) if isinstance(x, Scripted) else x  # type: ignore[return-value]
 
 
+def relettered(x: T, old: str, new: str, inside: bool = False) -> T:
+    """A tree with a primed letter for another one in its scripts."""
+    if isinstance(x, tuple):
+        return tuple(relettered(y, old, new, inside) for y in x)  # type: ignore[return-value]
+    if isinstance(x, Symbol) and inside and letter_of(x) == old:
+        return Scripted(replace(x, name=new), None, None, 1, x.place)  # type: ignore[return-value]
+    if isinstance(x, Place) or not is_dataclass(x):
+        return x
+    changes = {}
+    for field in fields(x):
+        before = getattr(x, field.name)
+        after = relettered(before, old, new, inside or isinstance(x, Script))
+        if after != before:
+            changes[field.name] = after
+    return replace(x, **changes) if changes else x  # type: ignore[type-var]
+
+
 # ---------------------------------------------------------------- words
 
 

@@ -110,7 +110,9 @@ class Scopes:
     def same_length(self, one: Axis, other: Axis) -> bool:
         number = self.numbers(one)
         layered = one.at is not None and other.at is not None and one.label == other.label
-        return one == other or (layered and bool(self.one_width)) or (number is not None and number == self.numbers(other))
+        return (
+            one == other or (layered and bool(self.one_width)) or (number is not None and number == self.numbers(other))
+        )
 
     def length(self, a: str) -> str:
         """The length of an axis as it is written: n_{l-1}, K; empty where it is not known."""

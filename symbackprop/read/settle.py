@@ -388,7 +388,12 @@ class Settler:
                 guard += [c for c in common if all(c in s.equation.guard for s in mine)]
             over = None
             if family in self.axes.declared.labels:
-                over = self.axes.axis(f"letter:{self.axes.declared.labels[family][0]}")
+                letter, where = self.axes.declared.labels[family]
+                if f"letter:{letter}" not in self.axes.parent:
+                    raise self.fail(
+                        f"nothing in this file is at the place {family}, so what {letter} counts is not known", where
+                    )
+                over = self.axes.axis(f"letter:{letter}")
             self.families[family] = Family(
                 family, letters, tuple(axes), kinds[family], meanings.get(family, ""), tuple(guard), over
             )

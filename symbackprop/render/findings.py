@@ -58,7 +58,7 @@ def headline(f: Finding) -> str:
         words += ", but carries an earlier slip on"
     elif f.chain != f.verdict:
         words += f", {VERDICT_WORDS[f.chain]} against the first left side"
-    if f.verdict == "refuted" and f.causes:
+    if f.verdict == "refuted" and f.causes and f.causes[0] != "other":
         words += f": {cause_words(f.causes[0])}"
     return words
 
@@ -300,16 +300,12 @@ def marked(latex: str, marks: Sequence[Any], name: str) -> str:
     places = [p for m in marks if (p := whole(tokens, m.start, m.end)) is not None]
     for start, end in reversed(merged(places)):
         inside = latex[start:end]
-        if (
-            len(inside) > 3
-            and inside[0] in "_^"
-            and inside[1] == "{"
-            and atom_end(spans(inside), 1) == len(spans(inside))
-        ):
-            start, end, inside = start + 2, end - 1, inside[2:-1]  # a whole script: what stands in it
+        if len(inside) > 1 and inside[0] in "_^":  # a whole script: what stands in it
+            braced = inside[1] == "{"
+            start, end = start + 1 + braced, end - braced
+            inside = latex[start:end]
         if start == end:
-            before = latex[:start] + (" " if latex[:start][-1:].isalpha() else "")
-            latex = f"{before}{{\\htmlClass{{{name}}}{{{{}}_{{\\wedge}}}}}}{latex[end:]}"
+            latex = f"{latex[:start]}{{\\htmlClass{{{name}}}{{{{}}_{{\\wedge}}}}}}{latex[end:]}"
         else:
             latex = f"{latex[:start]}{kind(inside)}{{\\htmlClass{{{name}}}{{{inside}}}}}{latex[end:]}"
     return latex
@@ -328,13 +324,22 @@ def spans(latex: str) -> list[tuple[str, int, int]]:
     return [(m[0], m.start(), m.end()) for m in TOKEN.finditer(latex)]
 
 
+WIDENINGS = 60
+"""Tokens by which a mark is widened; one that needs more is left out."""
+
+
 def whole(tokens: Sequence[tuple[str, int, int]], start: int, end: int) -> tuple[int, int] | None:
     """The least stretch of whole tokens around a mark that may stand in a group by itself, if any."""
     first = next((n for n, t in enumerate(tokens) if t[2] > start), len(tokens))
     if start >= end:
+        while first < len(tokens) and tokens[first][0] in (
+            "_",
+            "^",
+            "'",
+        ):  # behind the scripts of what it stands behind
+            first = first + 1 if tokens[first][0] == "'" else atom_end(tokens, first + 1)
         place = tokens[first][1] if first < len(tokens) else (tokens[-1][2] if tokens else 0)
-        fits = free_standing(tokens, first) and tokens
-        return (place, place) if fits else None
+        return (place, place) if tokens and free_standing(tokens, first) else None
     last = next((n for n in range(len(tokens) - 1, -1, -1) if tokens[n][1] < end), -1) + 1
     while first < last and tokens[first][0].isspace():
         first += 1
@@ -342,7 +347,7 @@ def whole(tokens: Sequence[tuple[str, int, int]], start: int, end: int) -> tuple
         last -= 1
     if first >= last:
         return None
-    for _ in range(len(tokens) + 1):
+    for _ in range(WIDENINGS):
         wider = widened(tokens, first, last)
         if wider is None:
             return None
@@ -355,6 +360,8 @@ def whole(tokens: Sequence[tuple[str, int, int]], start: int, end: int) -> tuple
 def free_standing(tokens: Sequence[tuple[str, int, int]], at: int) -> bool:
     """Whether something may be put in before a token: not where an argument or script is awaited."""
     before = tokens[at - 1][0] if at else ""
+    if at < len(tokens) and tokens[at][0] == "{" and before == "}" and fraction_open(tokens, at):
+        return False
     return before not in ("_", "^", *OPENING - {"{"}, *CLOSING - {"}"}) and before not in ONE | TWO
 
 

@@ -25,6 +25,7 @@ from symbackprop.render.findings import (
     stopped,
     taken,
     tally,
+    to_json,
 )
 from symbackprop.render.html import NO_SCRIPTS, math
 from symbackprop.render.html import page as file
@@ -36,21 +37,24 @@ if TYPE_CHECKING:
 ROOM = 470.0
 """Points that a formula has on the page, in its own type."""
 
-LONGEST_BROKEN = 1500
+MOST_MARKS = 8
+
+LONGEST_BROKEN = 1000
 """Characters of a formula that is broken over lines; a longer one scrolls."""
+
 
 def page(reports: Sequence[Report]) -> str:
     """One file that shows a check, or several with a table of them first."""
     one = len(reports) == 1
-    title = reports[0].file or "Check" if one else f"Check of {len(reports)} files"
+    folder, _, name = (reports[0].file if one else "").rpartition("/")
+    title = (name or "Check") if one else f"Check of {len(reports)} files"
+    model = reports[0].model if reports else ""
+    about = [f"Checked against {words(model)}"] if model else []
+    about += [f"in {words(folder)}"] if folder else []
     head = [
         "<header>",
         f"<h1>{words(title)}</h1>",
-        *(
-            [f'<p class="notation">Checked against {words(reports[0].model)}</p>']
-            if reports and reports[0].model
-            else []
-        ),
+        f'<p class="notation">{" · ".join(about)}</p>' if about else "",
         "</header>",
         NO_SCRIPTS,
         '<section class="detail" id="check" aria-label="Check">',
@@ -115,10 +119,22 @@ def shown(r: Report, prefix: str) -> Iterator[str]:
     if r.taken or r.notes:
         said = ([f"Taken: {taken(r, dollars=True)}"] if r.taken else []) + list(r.notes)
         yield '<ul class="notes">' + "".join(f"<li>{sentence(stopped(s))}</li>" for s in said) + "</ul>"
+    yield f'<div data-macros="{escape(to_json(macros(r)))}">' if r.macros else "<div>"
     for f in r.claims:
         yield claim(f, prefix)
+    yield "</div>"
     if r.claims:
         yield KEY
+
+
+MACROS, LONGEST_MACRO = 100, 300
+"""How many macros of a hand-in a page takes, and how many characters of what one stands for."""
+
+
+def macros(r: Report) -> dict[str, str]:
+    """The macros of a hand-in that its formulas may use on the page."""
+    usable = ((n, b) for n, b in r.macros if re.fullmatch(r"\\[A-Za-z]+", n) and n != r"\htmlClass")
+    return dict([(n, b) for n, b in usable if len(b) <= LONGEST_MACRO and settable(b)][:MACROS])
 
 
 KEY = (
@@ -209,7 +225,7 @@ def formula(latex: str, marks: Sequence[Any], name: str) -> str:
     if not settable(alone(latex)):
         return f'<div class="formula"><code class="source">{source(latex, marks, name)}</code></div>'
     plain = alone(latex)
-    shown_with = alone(marked(latex, marks, name)) if marks else plain
+    shown_with = alone(marked(latex, marks[:MOST_MARKS], name)) if marks else plain
     lines = [shown_with]
     if len(plain) <= LONGEST_BROKEN and set_width(plain) > ROOM and r"\begin" not in plain:
         lines = broken(shown_with, ROOM, ROOM - 20)

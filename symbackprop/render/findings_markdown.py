@@ -112,12 +112,12 @@ INKS = {"proved": "#2e7d32", "refuted": "#c62828", "definition": "#1f6f8b", "und
 def notebook(report: Report) -> str:
     """A check as HTML for a notebook, which sets what stands between dollars."""
     rows = "".join(f'<div style="margin:.7em 0">{notebook_claim(f)}</div>' for f in report.claims)
-    closing = escape(stopped(". ".join(outcome(report))))
+    closing = escape(printable(stopped(". ".join(outcome(report)))))
     return f'<div>{rows}<div style="border-top:1px solid #9994;padding-top:.5em"><b>{closing}</b></div></div>'
 
 
 def notebook_claim(f: Finding) -> str:
-    place = f" <span style='opacity:.65'>{escape(f.place)}</span>" if f.place else ""
+    place = f" <span style='opacity:.65'>{escape(printable(f.place))}</span>" if f.place else ""
     head = f'<b style="color:{INKS[f.verdict]}">{SIGNS[f.verdict]} {f.claim}&ensp;{escape(printable(headline(f)))}</b>{place}'
     said = "".join(f"<div>{escape(printable(s))}</div>" for s in sentences(f))
     fix = f"<div>{math(f.fixes[0].latex)}</div>" if f.fixes else ""

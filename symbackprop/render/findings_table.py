@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -81,7 +82,9 @@ class Line:
         if self.first is None:
             return self.message
         place = f", {self.place}" if self.place else ""
-        return f"claim {self.first}{place}" + (f": {cause_words(self.cause)}" if self.cause else "")
+        return f"claim {self.first}{place}" + (
+            f": {cause_words(self.cause)}" if self.cause not in ("", "other") else ""
+        )
 
     @property
     def answer(self) -> str:
@@ -107,8 +110,8 @@ def cells_of(line: Line) -> tuple[str, ...]:
 NUMBERS = (2, 3, 4, 7)
 """Columns of numbers, which stand to the right."""
 
-CUT = (5, 0)
-"""Columns that are cut where the table is too wide, and in which order."""
+CUT = ((0, 30), (5, 16), (0, 16))
+"""Columns that are cut where the table is too wide, in this order, and down to which width."""
 
 
 # ---------------------------------------------------------------- terminal
@@ -117,25 +120,34 @@ CUT = (5, 0)
 def table(lines: Sequence[Line], *, ascii_only: bool = False, columns: int = 100, colour: bool = False) -> str:
     """The table for a terminal, and a closing line with the counts."""
     page = Page(ascii_only, columns, colour)
+    folder = common_folder([line.file for line in lines])
     rows = [[page.plain(c) for c in cells_of(line)] for line in lines]
+    for row in rows:
+        row[0] = row[0].removeprefix(page.plain(folder))
     kept = [n for n in range(len(HEADER)) if HEADER[n] != "answered" or any(r[n] for r in rows)]
     head = list(HEADER)
     widths = [max(width(r[n]) for r in [head, *rows]) for n in range(len(HEADER))]
     over = sum(widths[n] + 2 for n in kept) - 2 - page.columns
-    for n in CUT:
-        less = min(max(over, 0), max(widths[n] - 16, 0))
+    for n, least in CUT:
+        less = min(max(over, 0), max(widths[n] - least, 0))
         widths[n], over = widths[n] - less, over - less
     out = [laid(head, widths, kept, page)]
     for line, row in zip(lines, rows, strict=True):
         shown = laid(row, widths, kept, page)
         out.append(page.paint(shown, COLOURS.get(line.verdict, "31")) if line.verdict != "proved" else shown)
-    return "\n".join([*out, "", totals(lines)]) + "\n"
+    return "\n".join([*out, "", *page.wrapped(totals(lines, folder), "", "  ")]) + "\n"
+
+
+def common_folder(files: Sequence[str]) -> str:
+    """The folder that all files are in, with its slash; empty where there is none."""
+    shared = os.path.commonprefix(list(files)) if len(files) > 1 else ""  # noqa: RUF071 - cut at a slash below
+    return shared[: shared.rfind(os.sep) + 1]
 
 
 def laid(row: Sequence[str], widths: Sequence[int], kept: Sequence[int], page: Page) -> str:
     parts = []
     for n in kept:
-        text = shortened(row[n], widths[n], "..." if page.ascii_only else "…")
+        text = shortened(row[n], widths[n], "..." if page.ascii_only else "…", middle=n == 0)
         gap = " " * (widths[n] - width(text))
         parts.append(gap + text if n in NUMBERS else text + gap)
     return "  ".join(parts).rstrip()
@@ -145,25 +157,26 @@ def width(text: str) -> int:
     return sum(map(cells, text))
 
 
-def shortened(text: str, room: int, dots: str) -> str:
-    """A text that fits, cut in its middle: names of files differ at both ends."""
+def shortened(text: str, room: int, dots: str, middle: bool) -> str:
+    """A text that fits, cut at its end or in its middle: names of files differ at both ends."""
     if width(text) <= room:
         return text
-    left, right = text, text
+    left, right = text, text if middle else ""
     half = max(room - len(dots), 0)
-    while width(left) > half - half // 2:
+    while width(left) > (half - half // 2 if middle else half):
         left = left[:-1]
     while width(right) > half // 2:
         right = right[1:]
     return left + dots + right
 
 
-def totals(lines: Sequence[Line]) -> str:
+def totals(lines: Sequence[Line], folder: str = "") -> str:
     """How many files have each verdict."""
     verdicts = (*VERDICT_WORDS, "unreadable")
     each = ((VERDICT_WORDS.get(v, v), sum(line.verdict == v for line in lines)) for v in verdicts)
     counts = ", ".join(f"{n} {word}" for word, n in each if n)
-    return f"{len(lines)} file{'s' if len(lines) != 1 else ''}{': ' if counts else ''}{counts}"
+    place = f" in {folder.rstrip(os.sep) or folder}" if folder else ""
+    return f"{len(lines)} file{'s' if len(lines) != 1 else ''}{place}{': ' if counts else ''}{counts}"
 
 
 # ---------------------------------------------------------------- Markdown

@@ -5,10 +5,11 @@ from __future__ import annotations
 import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from symbackprop.render.findings import SIGNS, headline, outcome, placed, printable, sentences, taken
+from symbackprop.render.readable import readable
 
 if TYPE_CHECKING:
     from symbackprop.report import Finding, Report
@@ -35,7 +36,7 @@ class Page:
     colour: bool
 
     def paint(self, text: str, code: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self.colour and text else text
+        return f"\x1b[{code}m{text}\x1b[0m" if self.colour and text and code else text
 
     def plain(self, text: str) -> str:
         if self.ascii_only:
@@ -73,7 +74,7 @@ def claim(f: Finding, page: Page) -> Iterator[str]:
     yield from more
     wrong = f.fixes[0].wrong if f.fixes and f.fixes[0].wrong else f.marks
     yield from formula(f.latex, wrong, page, COLOURS["refuted"])
-    for sentence in sentences(f):
+    for sentence in sentences(replace(f, message="") if f.verdict == "proved" else f):
         yield from page.wrapped(sentence)
     if f.fixes:
         yield page.paint(INDENT + ("Repaired" if f.verdict == "refuted" else "Perhaps meant"), "2") + ":"
@@ -82,13 +83,17 @@ def claim(f: Finding, page: Page) -> Iterator[str]:
             yield from page.wrapped(f"or: {other.what or other.latex}")
     elif f.verdict == "refuted" and f.right:
         yield page.paint(INDENT + "What is right", "2") + ":"
-        yield from formula(f.right[-1][1], (), page, "")
+        latex = f.right[-1][1]
+        yield from page.wrapped((None if page.ascii_only else readable(latex)) or latex)
     for n, step in enumerate(f.proof, 1):
         yield from page.wrapped(f"{n}. {step}", INDENT, INDENT + "   ")
 
 
 def formula(latex: str, marks: Sequence[object], page: Page, code: str) -> Iterator[str]:
-    """A formula in lines that fit, with carets under its marks."""
+    """A formula in lines that fit: as a person reads it, if that can be, and as it was written, with carets under its marks."""
+    reads = None if page.ascii_only else readable(latex)
+    if reads is not None and reads != latex.strip():
+        yield from (INDENT + reads[a:b].rstrip() for a, b in cut(reads, page.columns - len(INDENT)))
     shown, places = placed(latex, marks, page.ascii_only)
     lines = list(cut(shown, page.columns - len(INDENT)))
     touched = [any(touches(place, line, n == len(lines) - 1) for place in places) for n, line in enumerate(lines)]
@@ -100,7 +105,7 @@ def formula(latex: str, marks: Sequence[object], page: Page, code: str) -> Itera
             left_out = True
             continue
         left_out = False
-        yield INDENT + shown[start:end].rstrip()
+        yield page.paint(INDENT + shown[start:end].rstrip(), "2" if reads is not None else "")
         if is_marked:
             yield INDENT + page.paint(carets(shown, places, start, end, n == len(lines) - 1), code)
 

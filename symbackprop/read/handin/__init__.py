@@ -2,7 +2,7 @@ r"""From the bytes of a hand-in to its claims, whatever the bytes are.
 
 >>> handin = read_handin(r"The error is $\delta_j = 2(a_j - y_j)$, where $E := C_0$.")
 >>> [(c.number, c.line, c.column, c.definition) for c in handin.claims]
-[(1, 1, 15, False), (2, 1, 49, True)]
+[(1, 1, 15, False), (2, 1, 48, True)]
 >>> [str(r) for r in handin.lets]
 ['E for C_{0}']
 """

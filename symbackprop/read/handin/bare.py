@@ -12,6 +12,9 @@ from symbackprop.read.vocabulary import CONNECTIVES, words
 MAX_LINE = 64 * 1024
 """Characters of a paragraph in which words are looked for; larger ones are not read."""
 
+MAX_MARK = 120
+"""Characters in which the mark of a list or a heading is looked for."""
+
 WORDS = (CONNECTIVES - {"const", "constant"}) | frozenset(
     words(
         "let define denote write set put so then therefore and hence we get have this which gives again also finally "
@@ -93,7 +96,7 @@ def changes(line: str, offset: int, dashes: bool) -> Iterator[Edit]:
         return
     start = 0
     for mark in (DASH,) * dashes + (LIST_MARK, HEADING):
-        m = mark.match(line, start)
+        m = mark.match(line, start, start + MAX_MARK)
         if m and not (mark is HEADING and MARKS & set(WORDS_ONLY.findall(m[1].lower()))):
             start = m.end()
     if start:

@@ -71,7 +71,7 @@ class Found:
 
 BEGIN = r"\\begin[ \t]*\{[ \t]*(?P<begin>[A-Za-z]+)\*?[ \t]*\}"
 END = r"\\end[ \t]*\{[ \t]*(?P<end>[A-Za-z]+)\*?[ \t]*\}"
-MARKS = r"(?P<math>\$\$?|\\[(\[])"
+MARKS = r"\${5,}|(?P<math>\$\$?|\\[(\[])"
 REST = r"(?P<command>\\(?:[A-Za-z]+|.))|(?P<equals>:?=+)"
 LATEX = re.compile(
     rf"(?P<comment>%[^\n]*)|\\verb\*?(?P<verb>[^A-Za-z\s*])|{BEGIN}|{END}|{MARKS}|{REST}", re.MULTILINE | re.DOTALL
@@ -97,7 +97,8 @@ OPTION = re.compile(r"\s*\[[^\]\n]{0,200}\]")
 SPACE = re.compile(r"\s*")
 PARAMETERS = re.compile(r"[^{}\n]{0,200}(?=\{)")
 MEANING = re.compile(r"\s*=?\s*(?:\\[A-Za-z]+|\\.|\S)")
-MARKED = re.compile(r"\$[^$]*\$|\\\([^$]*?\\\)|\[[^\]]*\]")
+MARKED = re.compile(r"\$[^$]*\$|\\\([^$]*?\\\)|\[[^\[\]]*\]")
+COLUMNS = ("_{", "^", "&=")
 COMMENT = re.compile(r"(?<!\\)%[^\n]*")
 MATHEMATICAL = re.compile(r"[\\^_=]")
 WRAPPED = re.compile(r"\s*" + BEGIN)
@@ -298,9 +299,11 @@ class Finder:
         """An equals sign stands on a line with scripts or columns, options and formulas in their marks apart."""
         begin = max(self.text.rfind("\n", max(0, at - NEAR), at) + 1, at - NEAR)
         end = self.text.find("\n", at, at + NEAR)
-        near = MARKED.sub("", self.text[begin : end if end >= 0 else at + NEAR])
-        near = near if self.markdown else COMMENT.sub("", near)
-        return "=" in near and ("_{" in near or "^" in near or "&=" in near)
+        near = self.text[begin : end if end >= 0 else at + NEAR]
+        if not any(sign in near for sign in COLUMNS):
+            return False
+        near = MARKED.sub("", near if self.markdown else COMMENT.sub("", near))
+        return "=" in near and any(sign in near for sign in COLUMNS)
 
     def definition(self, name: str, at: int) -> int:
         """Where a definition of a macro ends; below 0 where it is none."""

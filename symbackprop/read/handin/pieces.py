@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from symbackprop.errors import ReadError
-from symbackprop.read.lexer import ESCAPES, Source, Span
+from symbackprop.read.lexer import ESCAPES, E, Source, Span
 from symbackprop.read.syntax import Place
 
 MAX_BYTES = 1024 * 1024
@@ -38,14 +38,14 @@ class Piece(Source):
         p = self.whole.place(self.origin[min(start, last)], self.origin[min(end, last)])
         return Place(p.line, p.column, start, end)
 
-    def error(self, message: str, span: Span) -> ReadError:
+    def raised(self, kind: type[E], message: str, span: Span) -> E:
         place = self.place(span.start, span.end)
         begin = self.whole.lines[place.line - 1]
         end = self.whole.text.find("\n", begin, begin + MAX_SHOWN)
         if end < 0 and len(self.whole.text) - begin <= MAX_SHOWN:
             end = len(self.whole.text)
         line = self.whole.text[begin:end].rstrip("\r") if end >= 0 else ""
-        return ReadError(message, line, place.column, place.line)
+        return kind(message, line, place.column, place.line)
 
     def part(self, start: int, end: int) -> Piece:
         return Piece(self.text[start:end], self.whole, self.origin[start : end + 1], self.offset + start, self.edited)

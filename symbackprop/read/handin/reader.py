@@ -42,6 +42,9 @@ MAX_FORMULA = 64 * 1024
 MAX_MATHEMATICS = 256 * 1024
 """Characters of all formulas of a hand-in."""
 
+MAX_SYMBOLS = 100_000
+"""Symbols in all formulas, what macros stand for included."""
+
 MAX_CLAIMS = 2_000
 
 MAX_PARAGRAPHS = 5_000
@@ -155,6 +158,10 @@ class Line:
 class TooMuch(Exception):
     """A budget is spent; the rest of the hand-in is not read."""
 
+    def __init__(self, piece: Piece, why: str) -> None:
+        super().__init__(why)
+        self.error = piece.error(f"too large: {why}; the rest is not read", piece.place(0, 0))
+
 
 @dataclass
 class Reader:
@@ -167,6 +174,7 @@ class Reader:
     expander: Expander = field(default_factory=lambda: Expander(Source("")))
     group: int = 0
     characters: int = 0
+    symbols: int = 0
     marked: bool = False
     loose: bool = False
     shown: tuple[str, str] = ("", "")
@@ -185,8 +193,11 @@ class Reader:
                 self.bare(section)
             else:
                 self.section(section, kind == "markdown")
-        except TooMuch:
-            pass
+        except TooMuch as e:
+            row = Unread(e.error, Source("").place(0, 0))
+            self.group += 1
+            at = e.error.line, e.error.column
+            self.claims.append(Claim(len(self.claims) + 1, row, Source(""), "", *at, False, self.group, False, place_of(e.error)))  # fmt: skip
 
     def summary(self) -> Iterator[str]:
         """What was passed over."""
@@ -213,14 +224,14 @@ class Reader:
     def bare(self, section: Section) -> None:
         for n, piece in enumerate(paragraphs(section, self.notes)):
             if n >= MAX_PARAGRAPHS:
-                self.stop(piece, section, f"more than {MAX_PARAGRAPHS} paragraphs")
+                raise TooMuch(piece, f"more than {MAX_PARAGRAPHS} paragraphs")
             self.formula(piece, section, "bare", "")
 
     def define(self, section: Section, found: Found) -> None:
         """Learn a macro that is defined outside of mathematics."""
         piece = section.piece(found.start, found.end)
         try:
-            self.spend(piece, section)
+            self.spend(piece)
             self.tokens(piece)
         except ReadError as e:
             self.unread(e, piece, section)
@@ -230,11 +241,12 @@ class Reader:
         self.expander.source = piece
         return self.expander.document(lex(piece)[0])
 
-    def spend(self, piece: Piece, section: Section) -> None:
+    def spend(self, piece: Piece) -> None:
         """Count the characters of a formula before any work is done on it.
 
         Raises:
             ReadError: The formula is too large.
+            TooMuch: So are all formulas together.
         """
         size = len(piece.text)
         if size > MAX_FORMULA:
@@ -242,18 +254,14 @@ class Reader:
             raise piece.error(message, piece.place(0, 0))
         self.characters += size
         if self.characters > MAX_MATHEMATICS:
-            self.stop(piece, section, f"more than {MAX_MATHEMATICS} characters of formulas")
-
-    def stop(self, piece: Piece, section: Section, why: str) -> None:
-        self.unread(piece.error(f"too large: {why}; the rest is not read", piece.place(0, 0)), piece, section)
-        raise TooMuch
+            raise TooMuch(piece, f"more than {MAX_MATHEMATICS} characters of formulas")
 
     # ------------------------------------------------------------ rows
 
     def formula(self, piece: Piece, section: Section, environment: str, before: str) -> None:
         """Read every row of a formula; where it hangs together badly, what can be read of it line by line."""
         try:
-            self.spend(piece, section)
+            self.spend(piece)
             found = list(self.raw_rows(piece, environment))
         except ReadError as e:
             self.unread(e, piece, section)
@@ -272,6 +280,9 @@ class Reader:
     def raw_rows(self, piece: Piece, environment: str) -> Iterator[RawRow | ReadError]:
         check_characters(piece)
         tokens = self.tokens(piece)
+        self.symbols += len(tokens)
+        if self.symbols > MAX_SYMBOLS:
+            raise TooMuch(piece, f"more than {MAX_SYMBOLS} symbols in formulas")
         for r in rows(Region(environment, tokens[:-1]), piece):
             yield r if isinstance(r, RawRow) else r[0]
 
@@ -313,9 +324,8 @@ class Reader:
         continued: bool = False,
         definition: bool = False,
     ) -> None:
-        if len(self.claims) >= MAX_CLAIMS:
-            error = piece.error(f"too large: more than {MAX_CLAIMS} claims; the rest is not read", row.place)
-            row, raw, continued, definition = Unread(error, row.place), None, False, False
+        if len(self.claims) == MAX_CLAIMS:
+            raise TooMuch(piece, f"more than {MAX_CLAIMS} claims")
         start, end = (raw.tokens[0].start, raw.tokens[-1].end) if raw else (row.place.start, row.place.end)
         place = piece.place(start, end)
         self.group += not (continued and self.claims)
@@ -334,8 +344,6 @@ class Reader:
                 raw,
             )
         )
-        if len(self.claims) > MAX_CLAIMS:
-            raise TooMuch
 
     def unread(self, error: ReadError, piece: Piece, section: Section) -> None:
         size = len(piece.text)

@@ -10,7 +10,9 @@
 
   function render(m, tex) {
     try {
-      katex.render(tex, m, { displayMode: m.classList.contains("d"), strict: "ignore", maxSize: 20, trust });
+      const macros = JSON.parse(m.closest("[data-macros]")?.dataset.macros ?? "{}"); // anew: a formula may change them
+      const displayMode = m.classList.contains("d");
+      katex.render(tex, m, { displayMode, macros, strict: "ignore", maxSize: 20, maxExpand: 500, trust });
       return true;
     } catch {
       return false;
