@@ -20,6 +20,8 @@ DIFFERENCE = re.compile(
 
 
 def factor(right: str, r: random.Random) -> Iterator[str]:
+    if right.startswith("-"):
+        return
     yield f"2 {right}" if not right[:1].isdigit() else rf"2 \cdot {right}"
     yield rf"\frac{{1}}{{2}}\, {right}"
     if re.search(r"(?<![\w^_{])2(?=\\left)", right):

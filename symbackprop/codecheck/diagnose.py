@@ -56,8 +56,8 @@ class Factor:
     """A factor that explains a ratio on every case: 2, the number of samples, n_L.
 
     Args:
-        name: As it is written; empty for 1.
-        power: 1 or -1, for a name that is not a number.
+        name: As it is written.
+        value: What it is on each case.
     """
 
     name: str
@@ -344,8 +344,6 @@ def reshaped(got: Array, expected: Array, batch: int | None) -> Iterator[tuple[A
         yield got.sum(0), f"{bias} was not summed over the {samples}: its sum over that axis fits", "missing_sum"
         for n in range(1, got.ndim):
             yield got.sum(n), f"it was not summed over axis {n}: its sum over that axis fits", "missing_sum"
-    if got.ndim + 1 == expected.ndim:
-        yield np.zeros(0), "", ""
 
 
 def shape_slips(remarks: Mapping[Leaf, tuple[str, str]]) -> tuple[Slip, ...]:

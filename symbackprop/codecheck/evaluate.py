@@ -211,6 +211,7 @@ class Pass:
         self.touched = dependents(self.graph, (definitions[c.number].key for c in new))
         self.memo: dict[tuple[str, tuple[int, ...]], Labelled] = {}
         self.scalars: dict[str, Labelled] = {}
+        self.places_of: dict[tuple[int, tuple[int, ...]], Env | None] = {} if base is None else base.places_of
         self.work: list[int] = [0] if base is None else base.work
         self.used: dict[Item, set[Item]] = {}
         self.stack: list[Item] = []
@@ -251,6 +252,7 @@ class Pass:
         return Labelled(a, (*lead, *map(str, nodes)))
 
     def nodes(self, key: str) -> list[int]:
+        """The places of the node indices of a quantity."""
         axes = self.system.families[family_of(key).split(OPAQUE + "new")[0]].axes
         return [n for n, axis in enumerate(axes) if axis.kind != "recursion"]
 
@@ -258,7 +260,9 @@ class Pass:
         parts = []
         for number in self.numbers.get(key, ()):
             d = self.definitions[number]
-            env = self.matches(d, at)
+            if (number, at) not in self.places_of:
+                self.places_of[number, at] = self.matches(d, at)
+            env = self.places_of[number, at]
             if env is not None:
                 parts.append(self._one(number, d, at, env))
         if not parts:

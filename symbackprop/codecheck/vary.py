@@ -379,7 +379,7 @@ class Varier:
             for j in nodes[a + 1 :]:
                 swapped = list(ref.indices)
                 swapped[i], swapped[j] = swapped[j], swapped[i]
-                one = self.definitions and d.key.startswith("∂")
+                one = d.key.startswith("∂")
                 form = "with {} not transposed" if one and family.kind == "parameter" else "with {} transposed"
                 cause = "transposed_weight" if family.kind == "parameter" else "wrong_index"
                 yield put(Ref(ref.family, tuple(swapped))), cause, self.say(form, p), 14

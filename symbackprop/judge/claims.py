@@ -9,12 +9,20 @@ from itertools import pairwise
 
 from symbackprop.errors import ReadError, ReadIndexError, ReadShapeError
 from symbackprop.indices import Guard
+from symbackprop.judge.conventions import convention
+from symbackprop.judge.own_names import OwnNames
+from symbackprop.judge.prove import follows
 from symbackprop.judge.relation import Judged, Setting, counterexample, judge, scope_of
+from symbackprop.judge.sampling import samples_of
+from symbackprop.judge.slips import guess, repairs
 from symbackprop.read.expression import ReadLine, read_claim
-from symbackprop.read.handin import Claim, HandIn, Renaming, read_handin
-from symbackprop.read.syntax import Fraction, Node, Row, Unread, children
+from symbackprop.read.handin import Claim, HandIn, Renaming, read_handin, renamed
+from symbackprop.read.known import Lexicon
+from symbackprop.read.latex import parse_expression
+from symbackprop.read.names import spelled
+from symbackprop.read.syntax import Fraction, Node, Row, Scripted, Symbol, Unread, children
 from symbackprop.report import Finding, Fix, Report, Verdict
-from symbackprop.symbols import Expr, Partial
+from symbackprop.symbols import ZERO, Expr, Partial, Where
 
 ORDER: tuple[Verdict, ...] = ("refuted", "not_understood", "undecided", "proved")
 
@@ -36,6 +44,14 @@ class Group:
     guard: Guard = ()
 
 
+@dataclass(frozen=True)
+class Slip:
+    """A refuted line that says what a derivative is: later lines may carry it on."""
+
+    left: Partial
+    right: Expr
+
+
 @dataclass
 class Checker:
     """Judges the claims of one hand-in in order."""
@@ -43,7 +59,11 @@ class Checker:
     setting: Setting
     goal: Partial | None = None
     groups: dict[int, Group] = field(default_factory=dict)
+    wrong: list[Slip] = field(default_factory=list)
     explain: Callable[[Expr], tuple[tuple[str, str], ...]] | None = None
+
+    def __post_init__(self) -> None:
+        self.names = OwnNames(self.setting.system, self.setting.notation)
 
     def findings(self, handin: HandIn) -> Iterator[Finding]:
         for c in handin.claims:
@@ -65,14 +85,19 @@ class Checker:
         if isinstance(c.row, Unread):
             return self.open(c, "not_understood", str(c.row.error))
         try:
-            line = read_claim(c.row, c.source, self.setting.system, self.setting.notation)
+            if c.definition and (names := self.names.defining(c.row, c.source)) is not None:
+                self.names = names
+                f = self.open(c, "definition", "a name of your own, read as what it stands for from here on")
+                return replace(f, proof=())
+            line = read_claim(c.row, c.source, self.names.system, self.names.notation)
+            line = replace(line, sides=tuple(map(self.names.expanded, line.sides)))
         except ReadShapeError as x:
             return self.ill_formed(c, str(x), "shape_mismatch")
         except ReadIndexError as x:
             return self.ill_formed(c, str(x), "wrong_index")
         except ReadError as x:
             if c.definition:
-                return self.open(c, "definition", "a name of your own; what follows from it is not judged")
+                return self.open(c, "definition", f"a name of your own; where it is used is not judged ({x})")
             return self.open(c, "not_understood", str(x))
         return self.compared(c, c.row, line)
 
@@ -80,7 +105,8 @@ class Checker:
         """A line that no reading makes well-formed is refuted in the words of its fault."""
         f = self.open(c, "refuted", message, (cause,))
         fixes = self.repairs(c, 0, None)
-        return replace(f, fixes=fixes, named=() if fixes else self.guessed(c, (cause,)))
+        named = () if fixes else tuple(x for x in self.guessed(c, 0, None) if x != "other") or (cause,)
+        return replace(f, fixes=fixes, named=named, convention=self.convention(c, 0, None))
 
     def compared(self, c: Claim, row: Row, line: ReadLine) -> Finding:
         group = self.groups.get(c.group)
@@ -94,7 +120,7 @@ class Checker:
                     message="goes on from a line that is not understood",
                 )  # fmt: skip
             before = group.last
-            sides = (before, *sides)
+            sides = (before, *(under(before, side) for side in sides))
         if len(sides) < 2:
             return self.open(c, "not_understood", "nothing is said to be equal")
         guard = (*(group.guard if before is not None and group is not None else ()), *line.guard)
@@ -113,6 +139,9 @@ class Checker:
             else:
                 chain = judge(self.setting, group.first, sides[-1], guard, line.apart).verdict
             group.last, group.sound, group.guard = sides[-1], group.sound and verdict == "proved", guard
+        carried = before is not None and verdict == "proved" and chain == "refuted"
+        if verdict == "refuted" and before is None:
+            carried = self.carries(sides, chosen)
         out = Finding(
             c.number,
             c.line,
@@ -120,43 +149,74 @@ class Checker:
             c.latex,
             verdict,
             chain,
-            carried=before is not None and verdict == "proved" and chain == "refuted",
+            carried=carried,
             scope=scope_of(self.setting, chosen.equality),
             facts=tuple(dict.fromkeys(f for r in results for f in r.facts)),
-            message=said(self.setting, chosen),
+            message=said(chosen),
             where=where(c),
             samples=sum(r.points for r in results),
             proof=tuple(line for r in results if r.proof is not None for line in r.proof.lines),
         )
         if verdict == "refuted":
             out = self.refuted(c, out, chosen, bad, before)
+            a, b = sides[bad : bad + 2]
+            if isinstance(a, Partial) and before is None:
+                self.wrong.append(Slip(a, b))
         if self.goal is not None and verdict == "proved" and chain == "proved":
             out = replace(out, answers=answers(self.goal, group, row, sides))
         return out
 
+    def carries(self, sides: Sequence[Expr], judged: Judged) -> bool:
+        """Whether a refuted line follows from the slips of earlier lines by correct steps."""
+        e = judged.equality
+        if e is None or not self.wrong or len(sides) != 2:
+            return False
+        return follows(self.setting.system, e, [(s.left, s.right) for s in self.wrong], equal=self.setting.equal)
+
     def refuted(self, c: Claim, out: Finding, judged: Judged, relation: int, before: Expr | None) -> Finding:
         example = counterexample(self.setting, judged)
         fixes = self.repairs(c, relation, before)
-        named = judged.named if fixes or judged.named else self.guessed(c, judged.named)
+        named = judged.named or (() if fixes else self.guessed(c, relation, before))
         return replace(
             out,
             counterexample=example,
             fixes=fixes,
             named=named,
-            convention=self.convention(judged),
+            convention=self.convention(c, relation, before),
             right=self.explain(judged.equality.left) if self.explain and judged.equality is not None else (),
         )
 
     # ------------------------------------------------------------ slips
 
     def repairs(self, c: Claim, relation: int, before: Expr | None) -> tuple[Fix, ...]:
-        return ()
+        s = self.setting
+        return repairs(
+            text_of(c), relation, s.system, s.notation, samples=samples_of(s.system, s.equal, s.seed), before=before
+        )
 
-    def guessed(self, c: Claim, named: tuple[str, ...]) -> tuple[str, ...]:
-        return named or ("other",)
+    def guessed(self, c: Claim, relation: int, before: Expr | None) -> tuple[str, ...]:
+        return guess(text_of(c), relation, self.setting.system, self.setting.notation, before=before)
 
-    def convention(self, judged: Judged) -> str | None:
-        return None
+    def convention(self, c: Claim, relation: int, before: Expr | None) -> str | None:
+        s = self.setting
+        return convention(
+            text_of(c), relation, s.system, s.notation, samples=samples_of(s.system, s.equal, s.seed), before=before
+        )
+
+
+def text_of(c: Claim) -> str:
+    """A row as text that reads without what the document says around it."""
+    return c.latex
+
+
+def under(before: Expr, side: Expr) -> Expr:
+    """A side of a continued line under the condition that the line before stands under."""
+    match before, side:
+        case Where(condition, _, other), Where(again) if again == condition and other == ZERO:
+            return side
+        case Where(condition, _, other), _ if other == ZERO:
+            return Where(condition, side, ZERO)
+    return side
 
 
 def worst(verdicts: Iterator[Verdict]) -> Verdict:
@@ -168,7 +228,7 @@ def where(c: Claim) -> str:
     return c.where if c.where.startswith("cell") else ""
 
 
-def said(setting: Setting, j: Judged) -> str:
+def said(j: Judged) -> str:
     """The verdict in a sentence."""
     if j.verdict == "proved":
         return "both sides have one normal form" + (f"; assuming {' and '.join(j.facts)}" if j.facts else "")
@@ -245,11 +305,25 @@ def check(
     """
     started = time.perf_counter()
     handin = read_handin(data, name, tuple(lets))
+    own = tuple(r for r in handin.lets if new_symbol(setting, r))
+    if own:
+        handin = renamed(handin, own)
     checker = Checker(setting, goal, explain=explain)
     findings = tuple(checker.findings(handin))
     answered = any(f.answers for f in findings) if goal is not None else None
-    taken = tuple((r.new, r.old) for r in (*lets, *handin.lets))
+    taken = tuple((r.new, r.old) for r in (*lets, *own))
     return Report(name, findings, answered, taken, handin.notes, asked, model, time.perf_counter() - started)
+
+
+def new_symbol(setting: Setting, r: Renaming) -> bool:
+    """Whether what a hand-in calls by another name has a name that the model does not use."""
+    try:
+        node = parse_expression(r.new)
+    except ReadError:
+        return False
+    base = node.base if isinstance(node, Scripted) else node
+    lexicon = Lexicon(setting.system, setting.notation)
+    return isinstance(base, Symbol) and spelled(base) not in {*lexicon.looks, *lexicon.functions, *lexicon.gradients}
 
 
 __all__ = ["Checker", "check"]

@@ -44,6 +44,8 @@ class Corrections(Places, Terms, Missing):
         yield from self.bounds()
         yield from self.too_many()
         yield from self.orders()
+        if self.lacking and not self.strays:
+            yield from self.missing_factors(self.lacking)
 
     def unlikely(self) -> Iterator[Candidate]:
         """What has many ways to go wrong: quantities that are missing, or quite others."""

@@ -3,23 +3,22 @@ r"""Slopes, factors and terms that a side lacks."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
-from itertools import permutations, product
+from itertools import islice, permutations, product
 
 from symbackprop.judge.edits import Candidate, Swap, tree
 from symbackprop.judge.side import (
     Side,
     Template,
     instead,
-    letters_of,
     script_nodes,
     script_nodes_of_argument,
     spliced,
     within,
 )
-from symbackprop.judge.survey import Piece, Quantity, axes_of, shifted
+from symbackprop.judge.survey import Piece, Quantity, axis_of, shifted
 from symbackprop.read.syntax import (
     Group,
     Negative,
@@ -32,6 +31,9 @@ from symbackprop.read.syntax import (
     Term,
 )
 from symbackprop.symbols import Call, Param
+
+MOST_FILLINGS = 24
+"""Ways in which the indices of one quantity are filled in."""
 
 
 class Missing(Side):
@@ -121,18 +123,42 @@ class Missing(Side):
 
     def places_of(self, t: Template) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
         """The indices that a quantity may have in this row."""
-        if len(t.lower) < 2 or self.arrays:
+        if len(t.lower) < 2:
             return [p for p in self.places_in_play if len(p[0]) == len(t.lower) and len(p[1]) == len(t.upper)]
-        look, family = self.reader.drafter.lexicon.look(t.name), self.system.families[t.name]
-        uppers: list[tuple[str, ...]] = [(x,) for x in self.all_layers] if t.upper else [()]
-        out = []
-        for upper in uppers:
-            formal = dict(zip(look.lower, (family.indices[n] for n in look.lower), strict=True))
-            layers = dict(zip(look.upper, upper, strict=False))
-            here = [axis for _, axis in axes_of(family, formal, layers)]
-            options = [[x for x, a in self.standing if a == axis] or [""] for axis in here]
-            out += [(lower, upper) for lower in product(*options) if len(set(lower)) == len(lower) == len(t.lower)]
-        return [p for p in out if "" not in p[0]][:12]
+        return list(self.fillings(t, sorted({x for _, x, _ in self.votes}), self.all_layers))
+
+    def fillings(
+        self, t: Template, letters: Iterable[str], layers: Iterable[str]
+    ) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+        """Indices for a quantity, every letter on an axis on which it stands elsewhere, or nowhere else."""
+        family = self.system.families[t.name]
+        if len(t.upper) > 1 or any(x not in family.indices for x in (*t.lower, *t.upper)):
+            return
+        letters = list(letters)
+        for above in [(x,) for x in layers] if t.upper else [()]:
+            at = {family.indices.index(x): y for x, y in zip(t.upper, above, strict=True)}
+            options = []
+            for x in t.lower:
+                n = family.indices.index(x)
+                if family.axes[n].kind == "recursion":
+                    options.append(self.times)
+                else:
+                    axis = axis_of(family, n, at)
+                    options.append([y for y in letters if self.may_stand(y, axis)])
+            for below in islice(product(*options), MOST_FILLINGS):
+                if len(set(below)) == len(below):
+                    yield below, above
+
+    def may_stand(self, letter: str, axis: str) -> bool:
+        found = [a for _, x, a in self.votes if x == letter]
+        return not found or axis in found
+
+    @cached_property
+    def times(self) -> list[str]:
+        """The times of the row and their neighbours."""
+        here = list(dict.fromkeys(p.text for p in self.row_letters if p.kind == "recursion"))
+        near = [m for x in here for by in (-1, 1) if (m := shifted(x, by)) is not None]
+        return list(dict.fromkeys((*here, *near)))[:4]
 
     def slope_name(self, call: Call, upper: tuple[str, ...]) -> str | None:
         """The slope of a function as this row writes it, at a layer; None where the row does not have the function."""
@@ -165,34 +191,41 @@ class Missing(Side):
         lower, upper = tuple(letters[n] for n in look.lower), tuple(letters[n] for n in look.upper)
         return Template(self.printer(replace(call, order=1)), lower, upper, a).surveyed(self.reader)
 
-    def missing_factors(self) -> Iterator[Candidate]:
-        """A quantity that a product lacks, with the letters in scope."""
+    @cached_property
+    def lacking(self) -> frozenset[str]:
+        """The letters that stand free on the other side and nowhere here."""
+        return (self.given & self.index_letters) - {x for q in self.quantities for p in q.lower for x in p.letters}
+
+    def missing_factors(self, carrying: frozenset[str] = frozenset()) -> Iterator[Candidate]:
+        """A quantity that a product lacks, with the letters in scope.
+
+        Args:
+            carrying: Only those that have these letters.
+        """
+        numbers = [p.text for p in self.row_letters if p.text.isdigit()]
         for spot in self.survey.spots:
-            inside = [q for q in self.quantities if within(q.node, spot.node)]
-            here = dict.fromkeys(
-                (*spot.bound, *sorted(self.given & self.index_letters), *(p.text for p in self.row_letters))
-            )
-            letters = [x for x in here if letters_of(x) <= self.given | set(spot.bound)][:5]
-            near = dict.fromkeys(p.text for q in inside for p in q.upper)
-            layers = [m for x in near for by in (0, 1, -1) if (m := shifted(x, by)) is not None] or list(self.layers)
-            layers = list(dict.fromkeys(layers))[:5]
+            letters = dict.fromkeys((*spot.bound, *sorted(self.given & self.index_letters), *numbers))
+            inside = [p.text for q in self.quantities if within(q.node, spot.node) for p in q.upper]
+            near = [m for x in inside for by in (0, 1, -1) if (m := shifted(x, by)) is not None] or self.layers
+            layers = list(dict.fromkeys(near))[:5]
             for t in self.all_templates:
                 if (t.kind == "cost" and len(self.system.equations) > 1) or (t.kind == "gradient" and self.arrays):
                     continue
-                kind = 1.5 if t.kind == "parameter" else 1.7
-                for below in permutations(letters, len(t.lower)) if t.lower else ((),):
-                    for above in ((x,) for x in layers) if t.upper else ((),):
-                        if len(t.upper) > 1:
-                            continue
-                        snippet = t.at(below, above)
-                        cost = kind + 0.15 * spot.depth + 0.3 * self.stands_oddly(t, below, above)
-                        yield from self.inserted(spot, snippet, "dropped_term", cost, f"{snippet} is missing")
-                        if self.arrays and t.kind == "parameter" and not t.lower:
-                            turned = self.toggled(tree(snippet) or spot.node, snippet) if tree(snippet) else None
-                            if turned is not None:
-                                yield from self.inserted(
-                                    spot, turned, "dropped_term", kind + 0.15 * spot.depth, f"{turned} is missing"
-                                )
+                cost = (1.5 if t.kind == "parameter" else 1.7) + 0.15 * spot.depth - 0.6 * bool(carrying)
+                for below, above in self.fillings(t, letters, layers):
+                    if not carrying <= set(below):
+                        continue
+                    odd = 0.3 * self.stands_oddly(t, below, above)
+                    for snippet in self.with_transpose(t, t.at(below, above)):
+                        yield from self.inserted(spot, snippet, "dropped_term", cost + odd, f"{snippet} is missing")
+
+    def with_transpose(self, t: Template, snippet: str) -> Iterator[str]:
+        """A quantity, and an array also turned around."""
+        yield snippet
+        node = tree(snippet) if self.arrays else None
+        turned = self.toggled(node, snippet) if node is not None and self.system.families[t.name].axes else None
+        if turned is not None:
+            yield turned
 
     def missing_terms(self) -> Iterator[Candidate]:
         """A term that a sum lacks: one of the line before, a copy of one that is there, a bias, a penalty, a path."""

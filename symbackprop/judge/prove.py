@@ -7,6 +7,7 @@ the rest. Derivatives by quantities furthest from the cost go first, so that bot
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
@@ -17,7 +18,7 @@ from symbackprop.judge.atoms import Atom, Poly, add, scaled, single
 from symbackprop.judge.scope import Equality
 from symbackprop.network import AsWritten, System
 from symbackprop.rules.graph import not_later, reaches
-from symbackprop.symbols import Ref, families, names, substitute, walk
+from symbackprop.symbols import Expr, Partial, Ref, families, names, substitute, walk
 
 ROUNDS = 40
 """How often derivatives are reduced, or definitions put in, in one proof."""
@@ -99,6 +100,16 @@ def _retry(system: System, e: Equality, equal: bool, task: Task, written: bool) 
     return _prove(system, e, equal, generic=True, written=written)
 
 
+def follows(system: System, e: Equality, slips: Sequence[tuple[Partial, Expr]], *, equal: bool = False) -> bool:
+    """Whether a line holds once the derivatives that earlier lines got wrong are taken to be what they say."""
+    try:
+        task = Task(system, e, (), equal, False, False)
+        task.slips = tuple(slips)
+        return task.run() is True
+    except (Beyond, RecursionError):
+        return False
+
+
 class Task:
     """One attempt to bring the difference of both sides to 0, in one cell of the range."""
 
@@ -110,12 +121,16 @@ class Task:
             self.algebra.ranges[name] = tuple(c for a in axes for c in a.holds(affine(name)))
         self.ranks = ranks(AsWritten(system))
         self.rest: Poly = {}
+        self.slips: tuple[tuple[Partial, Expr], ...] = ()
+        self.goal: object = None
 
     def run(self) -> bool | Constraint | None:
         """True: equal. A constraint: it depends on it. None: not found equal."""
         a = self.algebra
         p = add(a.of(self.claim.left), scaled(a.of(self.claim.right), -1))
         ceiling = self.ceiling(p)
+        left = self.claim.left
+        self.goal = (left.top, left.bottom) if isinstance(left, Partial) else None
         for _ in range(ROUNDS):
             self.rest = p
             if a.is_zero(p):
@@ -154,7 +169,23 @@ class Task:
     def reduced(self, x: Atom) -> Poly:
         """A derivative, one equation nearer to what is differentiated."""
         top, u, direct = x.data
+        if (top, u) != self.goal and (wrong := self.slipped(top, u)) is not None:
+            return self.algebra.of(wrong[1])
         return self.local(top, u) if direct else self.chain(top, u)
+
+    def slipped(self, top: Ref, u: Ref) -> tuple[Ref, Expr] | None:
+        """What an earlier line says, wrongly, of a derivative of the family of `top` by u: of which quantity, and what."""
+        for s, right in self.slips:
+            if s.top.family != top.family or not isinstance(s.bottom, Ref) or s.bottom.family != u.family:
+                continue
+            mapping: dict[str, Affine] = {}
+            for i, j in zip(s.bottom.indices, u.indices, strict=True):
+                if i != j and (i.name is None or i.name in self.system.constants or mapping.setdefault(i.name, j) != j):
+                    break
+            else:
+                if not top.indices or moved_ref(s.top, mapping) == top:
+                    return moved_ref(s.top, mapping), substitute(right, mapping)
+        return None
 
     def local(self, top: Ref, u: Ref) -> Poly:
         """The derivative of the one equation that defines `top`, everything else held."""
@@ -181,6 +212,10 @@ class Task:
         for e in system.equations:
             v = e.lhs.family
             if u.family not in families(e.rhs) or not (v == top.family or reaches(system, v, top.family)):
+                continue
+            if v != top.family and (wrong := self.slipped(Ref(v, ()), u)) is not None:
+                above = single(Atom("partial", (top, wrong[0], False)))
+                out = add(out, a.times(above, a.of(wrong[1])))
                 continue
             formals = [i.name for i in e.lhs.indices if i.name is not None and i.name not in system.constants]
             mapping: dict[str, Affine] = {}

@@ -10,7 +10,7 @@ from functools import cached_property
 from symbackprop.indices import Axis
 from symbackprop.judge.edits import Candidate, Swap, tree
 from symbackprop.judge.edits import product as product_of
-from symbackprop.judge.survey import Applied, Piece, Quantity, Spot, Survey, axes_of, shifted
+from symbackprop.judge.survey import Applied, Piece, Quantity, Spot, Survey, axes_of, shifted, with_indices
 from symbackprop.network import System
 from symbackprop.notation import Notation
 from symbackprop.read.expression import Reader
@@ -76,15 +76,12 @@ class Template:
     def at(self, lower: Iterable[str], upper: Iterable[str]) -> str:
         """Its text with indices."""
         put = dict(zip((*self.lower, *self.upper), (*lower, *upper), strict=False))
-        out, at = [], 0
+        spans = []
         for a, b, x, by in self.spans:
             new = shifted(put[x], by) if by and x in put else put.get(x)
-            if new is None:
-                continue
-            bare = self.text[:a].rstrip()[-1:] in ("_", "^")
-            out += [self.text[at:a], f"{{{new}}}" if bare and len(new) > 1 else new]
-            at = b
-        return "".join((*out, self.text[at:]))
+            if new is not None:
+                spans.append((a, b, new))
+        return with_indices(self.text, spans)
 
 
 def script_nodes(node: Node) -> Iterator[Node]:

@@ -43,7 +43,7 @@ PAIRS = 30
 LARGE = 500
 """Quantities of a sample network above which a repair is compared at fewer points."""
 
-WORK = 150_000
+WORK = 100_000
 """Quantities that are differentiated, one by one, before the search ends."""
 
 MAX_TEXT = 4_000
@@ -197,6 +197,8 @@ class Repairer:
             if any(misplaced(self.system, side) for side in (left, right)):
                 return False
             claim = equality(self.system, left, right, line.guard, line.apart)
+            if claim.free_right - claim.free_left:
+                return False  # what one side leaves open, the other cannot be equal to
             large = any(len(o.order) > LARGE for o in self.samples.oracles(claim)[:1])
             compared = self.samples.compare(claim, 2, 1) if large else self.samples.compare(claim)
         except (ShapeMismatch, SymbackpropError, KeyError, RecursionError):
@@ -384,7 +386,7 @@ def guess(
         if right - left:
             out += ["free_index_mismatch", "wrong_index", "missing_sum"]
         elif left - right:
-            out.append("free_index_mismatch")
+            out += ["free_index_mismatch", "dropped_term"]
     except (SymbackpropError, IndexError, RecursionError):
         pass
     return tuple(dict.fromkeys(out)) or ("other",)

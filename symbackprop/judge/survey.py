@@ -3,7 +3,7 @@ r"""What stands in a row: its quantities with their indices, the products that a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from symbackprop.indices import affine
@@ -84,16 +84,31 @@ class Quantity:
         return max(0, self.wanted - len(self.lower))
 
     def written(self, changes: dict[Piece, str]) -> str:
-        """Its text with other indices; one that lost its braces to a longer one gets them back."""
-        out, at = [], 0
-        for piece in sorted({*self.lower, *self.upper}, key=lambda p: p.start):
-            if piece in changes:
-                a, b = piece.start - self.start, piece.end - self.start
-                new = changes[piece]
-                bare = self.text[:a].rstrip()[-1:] in ("_", "^")
-                out += [self.text[at:a], f"{{{new}}}" if bare and len(new) > 1 else new]
-                at = b
-        return "".join((*out, self.text[at:]))
+        """Its text with other indices."""
+        spans = [
+            (p.start - self.start, p.end - self.start, changes[p]) for p in {*self.lower, *self.upper} if p in changes
+        ]
+        return with_indices(self.text, spans)
+
+
+def with_indices(text: str, spans: Iterable[tuple[int, int, str]]) -> str:
+    """A text with other indices: one that grew longer gets braces, and commas to its neighbours.
+
+    >>> with_indices("c_{tnj}", [(3, 4, "t-1")]), with_indices("a_j", [(2, 3, "j+1")])
+    ('c_{t-1,nj}', 'a_{j+1}')
+    """
+    out, at = [], 0
+    for a, b, new in sorted(spans):
+        before, after = text[:a].rstrip()[-1:], text[b : b + 1]
+        if before in ("_", "^") and len(new) > 1:
+            new = f"{{{new}}}"
+        elif re.search(r"[+-]", new):
+            new = ("," if before.isalnum() else "") + new + ("," if after.isalnum() or after == "\\" else "")
+        elif re.search(r"\\[A-Za-z]+$", new) and after.isalpha():
+            new += " "
+        out += [text[at:a], new]
+        at = b
+    return "".join((*out, text[at:]))
 
 
 @dataclass(frozen=True)
@@ -345,4 +360,4 @@ def shifted(text: str, by: int) -> str | None:
     return m["stem"] + (f"{number:+d}" if number else "")
 
 
-__all__ = ["Applied", "Piece", "Quantity", "Spot", "Survey", "axes_of", "shifted"]
+__all__ = ["Applied", "Piece", "Quantity", "Spot", "Survey", "axes_of", "axis_of", "shifted", "with_indices"]

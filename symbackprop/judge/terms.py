@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 from functools import cached_property
 
 from symbackprop.judge.edits import Candidate, Swap, tree
@@ -39,7 +40,7 @@ from symbackprop.read.syntax import (
     Symbol,
     Term,
 )
-from symbackprop.symbols import Num, Param, walk
+from symbackprop.symbols import ZERO, Compare, Num, Param, Position, Ref, Where, walk
 from symbackprop.symbols import Sum as Sigma
 
 
@@ -212,25 +213,26 @@ class Terms(Side):
 
     def heads(self, letter: str) -> list[str]:
         """How a sum over a letter is written: as in the model, with its exceptions too."""
-        found: list[str] = []
-        for axis in self.axes.get(letter, ()):
-            found.append(self.head(Sigma(letter, axis, Num(7))))  # type: ignore[arg-type]
-        for e in self.system.equations:
-            for _, p in walk(e.rhs):
-                if isinstance(p, Sigma):
-                    same = p.axis in self.axes.get(letter, ())
-                    if same or (
-                        p.axis.at is None and p.axis.kind == "node" and letter in (p.index, p.index.rstrip("'"))
-                    ):
-                        found.append(self.head(p).replace(p.index, letter) if p.index != letter else self.head(p))
-                    if p.guard and p.index == letter:
-                        found.append(self.head(p))
+        axes = self.axes.get(letter, ())
+        found = [self.head(Sigma(letter, axis, Num(Fraction(7)))) for axis in axes]
+        for p in (p for e in self.system.equations for _, p in walk(e.rhs) if isinstance(p, Sigma)):
+            if p.axis in axes or letter == p.index.rstrip("'"):
+                found.append(self.head(p).replace(p.index, letter))
+                found += self.exception(p, letter)
         for f in self.system.families.values():
             for x, axis in zip(f.indices, f.axes, strict=True):
                 if axis.kind == "recursion" and x == letter:
                     found.append(rf"\sum_{{{letter}={axis.first}}}^{{{axis.last}}}")
         found.append(rf"\sum_{letter}" if len(letter) == 1 else rf"\sum_{{{letter}}}")
-        return [h for h in dict.fromkeys(found) if h and tree(f"{h} Q") is not None][:3]
+        plain = dict.fromkeys(h.replace(f"_{{{letter}}}", f"_{letter}") if len(letter) == 1 else h for h in found)
+        return [h for h in plain if h and tree(f"{h} Q") is not None][:4]
+
+    def exception(self, s: Sigma, letter: str) -> list[str]:
+        r"""A sum of the model that leaves one term out: \sum_{j \ne y_i}."""
+        match s.body:
+            case Where(Compare("!=", Ref() as datum, Position(at)), _, other) if other == ZERO and at.name == s.index:
+                return [rf"\sum_{{{letter} \ne {self.printer(datum)}}}"]
+        return []
 
     def head(self, s: Sigma) -> str:
         try:
@@ -294,17 +296,7 @@ class Terms(Side):
         """A sum too many, its index that of the left side."""
         if op.name != "sum" or op.sub is None:
             return
-        letter = next(
-            (
-                x
-                for x in (
-                    letter_of(i.first) if isinstance(i, Chain) and i.first is not None else letter_of(i)
-                    for i in op.sub.items
-                )
-                if x
-            ),
-            None,
-        )
+        letter = summed_letter(op)
         body = self.survey.text(op.body)
         if letter is None:
             return
@@ -326,6 +318,14 @@ class Terms(Side):
             new = op.body if other is None else None
             yield Candidate((Swap(op, text, new),), "extra_term", 1.4 + 0.3 * (other is None), what)
 
+    def ends(self, op: BigOperator, text: str) -> list[str]:
+        """Where a sum over the letter of this one ends, as the row writes ends."""
+        letter = summed_letter(op)
+        labels = [a for _, x, a in self.votes if x == letter]
+        less = "-1" if text.replace(" ", "").endswith("-1") else ""
+        ends = [subscripted(label) + less for label in dict.fromkeys(labels) if " " not in label]
+        return [e for e in ends if e != text]
+
     def bounds(self) -> Iterator[Candidate]:
         """A sum that ends or begins one too early or too late."""
         for op, _ in self.survey.operators:
@@ -337,9 +337,8 @@ class Terms(Side):
                     if moved is not None:
                         cause = "dropped_term" if by > 0 else "extra_term"
                         yield Candidate((Swap(node, moved),), cause, 1.1 + 0.1 * abs(by), f"the sum ends at {moved}")
-                for size in sorted(self.system.constants & set(self.sizes)):
-                    if text != size:
-                        yield Candidate((Swap(node, size),), "dropped_term", 1.6, f"the sum ends at {size}")
+                for end in self.ends(op, text):
+                    yield Candidate((Swap(node, end),), "wrong_index", 1.3, f"the sum ends at {end}, not at {text}")
             item = op.sub.items[0] if op.sub is not None and op.sub.items else None
             if isinstance(item, Chain) and len(item.relations) == 1 and item.relations[0].sign == "=":
                 node = item.relations[0].right
@@ -488,3 +487,23 @@ class Terms(Side):
                                 1.2,
                                 "an outer product in place of the elementwise one",
                             )
+
+
+def summed_letter(op: BigOperator) -> str | None:
+    """The letter of a sum."""
+    for item in op.sub.items if op.sub is not None else ():
+        node = item.first if isinstance(item, Chain) else item
+        letter = letter_of(node) if node is not None else None
+        if letter is not None:
+            return letter
+    return None
+
+
+def subscripted(label: str) -> str:
+    """A size as LaTeX.
+
+    >>> subscripted("N"), subscripted("n_j"), subscripted("n_out")
+    ('N', 'n_j', 'n_{out}')
+    """
+    head, sign, sub = label.partition("_")
+    return f"{head}_{{{sub}}}" if len(sub) > 1 else head + sign + sub
