@@ -57,6 +57,9 @@ Eval: TypeAlias = Callable[[Env, Look], Number]
 
 PRIME = 2**61 - 1
 
+MAX_POWER = 1000
+"""The largest power that an index may ask for."""
+
 
 class CannotEvaluate(Exception):
     """A sample falls on a point where an expression has no value; another sample is drawn."""
@@ -529,6 +532,17 @@ class Oracle:
                 return out
 
             return power
+        count = whole_number(exponent)
+        if count is not None:
+
+            def counted(env: Env, look: Look) -> Number:
+                n, y = count.evaluate(env), b(env, look)
+                if abs(n) > MAX_POWER:
+                    raise CannotEvaluate("a large power")
+                y = self.inverse(y) if n < 0 else y
+                return reduce(times, [y] * abs(n), self.number(1))
+
+            return counted
         x = self.compile(exponent)
         return lambda env, look: self.elementary("exp", times(x(env, look), self.elementary("log", b(env, look))))
 
@@ -759,6 +773,22 @@ def _name(letter: str) -> Affine:
     return Affine(((letter, 1),))
 
 
+def whole_number(e: Expr) -> Affine | None:
+    """An exponent that counts, such as T - t, as an index expression."""
+    match e:
+        case Position(at):
+            return at
+        case Num(value) if value.denominator == 1:
+            return Affine((), int(value))
+        case Add(terms):
+            parts = [whole_number(t) for t in terms]
+            return reduce(Affine.__add__, (p for p in parts if p is not None)) if None not in parts else None
+        case Mul((Num(value), factor)) if value.denominator == 1:
+            inner = whole_number(factor)
+            return inner * int(value) if inner is not None else None
+    return None
+
+
 def _value(x: Number) -> Number:
     while isinstance(x, Dual):
         x = x.v
@@ -773,7 +803,7 @@ def transcendental(system: System, expressions: Iterable[Expr] = ()) -> bool:
         for _, p in walk(stack.pop()):
             if isinstance(p, Param) and p.name == "pi":
                 return True
-            if isinstance(p, Pow) and not (isinstance(p.exponent, Num) and p.exponent.value.denominator == 1):
+            if isinstance(p, Pow) and whole_number(p.exponent) is None:
                 return True
             if not isinstance(p, Call):
                 continue

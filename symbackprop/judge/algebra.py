@@ -526,6 +526,13 @@ class Algebra:
         return out
 
     def split(self, m: Mono, binders: dict[str, Axis]) -> Poly:
+        conds = [a.data for a, _ in m if a.kind == "cond"]
+        for n in binders:
+            if (at := self.only(n, conds)) is not None:
+                d = affine(n) - at
+                ends = {condition(Constraint(d)), condition(Constraint(-d))}
+                m = frozenset((*(x for x in m if x[0] not in ends), (condition(Constraint(d, True)), UNIT)))
+                break
         # A delta that appeared on the way picks its term.
         for a, _ in m:
             if a.kind == "cond" and a.data.equal:
@@ -755,6 +762,12 @@ class Algebra:
                     inside, binders = self.spliced(m, axes)
                     out = add(out, scaled(self.parts(inside, binders), c))
                 return out
+            case "over" if a.data[0] == "prod":
+                _, name, axis, conditions, body, _ = a.data
+                new = self.new(axis)
+                both = {**mapping, name: affine(new)}
+                conds = [c.data.substitute(both) for c, _ in conditions]
+                return self.product_over(new, axis.substitute(mapping), conds, self.moved(dict(body), both))
         return single(self.renamed_atom(a, mapping))
 
     # ------------------------------------------------------------ entries picked by data
@@ -970,8 +983,13 @@ class Algebra:
                 inner = self.of(substitute(body, mapping))
                 self.ranges[name] = places_of(axis, affine(name))
                 return self.sum_over(name, axis, [c.substitute(mapping) for c in guard], inner)
-            case Max(index, axis, body, guard) | Prod(index, axis, body, guard):
-                return single(self.over(type(e).__name__.lower(), index, axis, body, guard, None))
+            case Max(index, axis, body, guard):
+                return single(self.over("max", index, axis, body, guard, None))
+            case Prod(index, axis, body, guard):
+                name = self.new(axis)
+                inner = self.of(substitute(body, {index: affine(name)}))
+                said = [c.substitute({index: affine(name)}) for c in (*places_of(axis, affine(index)), *guard)]
+                return self.product_over(name, axis, said, inner)
             case Winner(m, at):
                 return single(self.over("winner", m.index, m.axis, m.body, m.guard, at))
             case Guarded(body, guard):
@@ -1035,6 +1053,101 @@ class Algebra:
                 place,
             ),
         )
+
+    # ------------------------------------------------------------ products over an index, ends of ranges
+
+    def product_over(self, name: str, axis: Axis, guard: Iterable[Constraint], p: Poly) -> Poly:
+        """The product over an index, as the product of those of its factors; 1 where the range is empty."""
+        conds = [c for c in dict.fromkeys(guard) if not implies(self.known(c), c) or name in c.expr.names]
+        if conds and not satisfiable(self.known(conds[0], tuple(conds))):
+            return constant(1)
+        at = self.only(name, conds)
+        if at is not None and all(implies(self.assume, c.substitute({name: at})) for c in conds):
+            return self.moved(p, {name: at})
+        kept = self.fewest({condition(c): UNIT for c in conds}, {name: axis})
+        if len(p) != 1:
+            return single(self.product_of(name, axis, kept, p))
+        ((m, c),) = p.items()
+        out: Poly = {ONE: UNIT} if c == 1 else single(self.product_of(name, axis, kept, constant(c)))
+        for a, e in m:
+            out = self.times(out, single(self.product_of(name, axis, kept, single(a)), e))
+        return out
+
+    def product_of(self, name: str, axis: Axis, kept: Mapping[Atom, Fraction], p: Poly) -> Atom:
+        mono: Mono = frozenset(kept.items())
+        bound = f"#{1 + max(poly_height(p), mono_height(mono))}.0"
+        final = {name: affine(bound)}
+        inner = self.renamed_frozen(frozen(p), final)
+        return Atom("over", ("prod", bound, self.axis(axis), self.renamed(mono, final), inner, None))
+
+    def only(self, name: str, conds: Iterable[Constraint]) -> Affine | None:
+        """The only value of an index that lies between two equal ends."""
+        lows = [c.expr for c in conds]
+        for x in lows:
+            k = dict(x.terms).get(name, 0)
+            if abs(k) == 1 and -x in lows:
+                return (x - Affine(((name, k),))) * -k
+        return None
+
+    def ends(self, a: Atom, letter: str, sign: int) -> list[tuple[str, int]]:
+        """The summed indices of an atom that begin (sign 1) or end (-1) at a letter and a number, with that number."""
+        match a.kind:
+            case "block":
+                binders = [n for n, x in a.data[0] if x.kind == "recursion"]
+                conds = [c.data for c, _ in a.data[1] if c.kind == "cond"]
+            case "over" if a.data[0] == "prod":
+                binders, conds = [a.data[1]], [c.data for c, _ in a.data[3]]
+            case _:
+                return []
+        out = []
+        for n in binders:
+            for c in conds:
+                terms = dict(c.expr.terms)
+                if not c.equal and terms == {n: sign, letter: -sign}:
+                    out.append((n, -sign * c.expr.const))
+        return out
+
+    def aligned(self, p: Poly, letter: str, sign: int) -> Poly:
+        """With the first (or last) terms of sums and products taken out until all begin (or end) at one place."""
+        for _ in range(8):
+            found = [k for a in atoms(p) for _, k in self.ends(a, letter, sign)]
+            if not found or len(set(found)) == 1:
+                return p
+            goal = max(found) if sign > 0 else min(found)
+            p = self.rewritten(p, lambda a, g=goal: self.one_out(a, letter, sign, g))  # type: ignore[misc]
+        return p
+
+    def one_out(self, a: Atom, letter: str, sign: int, goal: int) -> Poly | None:
+        found = [(n, k) for n, k in self.ends(a, letter, sign) if (goal - k) * sign > 0]
+        if not found:
+            return None
+        bound, k = found[0]
+        value = affine(letter) + k
+        if a.kind == "block":
+            own, inside = self.opened(a)
+            names = dict(zip((n for n, _ in a.data[0]), own, strict=True))
+            name = names[bound]
+            first = self.moved({inside: UNIT}, {name: value})
+            end = condition(Constraint((affine(name) - value) * sign))
+            later = condition(Constraint((affine(name) - value) * sign - 1))
+            rest = frozenset((later if x == end else x, e) for x, e in inside)
+            out: Poly = {}
+            others = {n: x for n, x in own.items() if n != name}
+            for m, c in first.items():
+                factors, binders = self.spliced(m, others)
+                out = add(out, scaled(self.parts(factors, binders), c))
+            factors, binders = self.spliced(rest, own)
+            return add(out, self.parts(factors, binders))
+        _, name, axis, conditions, body, _ = a.data
+        conds = [c.data for c, _ in conditions]
+        if not all(implies(self.assume, c.substitute({name: value})) for c in conds):
+            return None
+        new = self.new(axis)
+        mapping = {name: affine(new)}
+        moved = [c.substitute(mapping) for c in conds if c.expr != (affine(name) - value) * sign]
+        moved.append(Constraint((affine(new) - value) * sign - 1))
+        others_of = self.product_over(new, axis, moved, self.moved(dict(body), mapping))
+        return self.times(self.moved(dict(body), {name: value}), others_of)
 
     # ------------------------------------------------------------ derivatives
 
@@ -1178,6 +1291,11 @@ class Algebra:
                 inner_p = self.rewritten(dict(body), rule)
                 if inner_p == dict(body):
                     return None
+                if head == "prod":
+                    index = self.new(axis)
+                    final = {bound: affine(index)}
+                    conds = [c.data.substitute(final) for c, _ in conditions]
+                    return self.product_over(index, axis, conds, self.moved(inner_p, final))
                 name = f"#{1 + max(poly_height(inner_p), mono_height(conditions))}.0"
                 final = {bound: affine(name)}
                 return single(

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from symbackprop.errors import ReadError, ReadIndexError, ReadShapeError
-from symbackprop.indices import Guard
+from symbackprop.indices import Guard, affine
 from symbackprop.judge.conventions import convention
 from symbackprop.judge.own_names import OwnNames
-from symbackprop.judge.prove import follows
+from symbackprop.judge.prove import Lemma, follows
 from symbackprop.judge.relation import Judged, Setting, counterexample, judge, scope_of
 from symbackprop.judge.sampling import samples_of
+from symbackprop.judge.scope import equality
 from symbackprop.judge.slips import guess, repairs
 from symbackprop.read.expression import ReadLine, read_claim
 from symbackprop.read.handin import Claim, HandIn, Renaming, read_handin, renamed
@@ -21,8 +22,12 @@ from symbackprop.read.known import Lexicon
 from symbackprop.read.latex import parse_expression
 from symbackprop.read.names import spelled
 from symbackprop.read.syntax import Fraction, Node, Row, Scripted, Symbol, Unread, children
+from symbackprop.render.latex import Latex
 from symbackprop.report import Finding, Fix, Report, Verdict
-from symbackprop.symbols import ZERO, Expr, Partial, Where
+from symbackprop.symbols import ZERO, Expr, Partial, Ref, Where, substitute
+
+MAX_LEMMAS = 20
+"""Proved lines that later proofs may use."""
 
 ORDER: tuple[Verdict, ...] = ("refuted", "not_understood", "undecided", "proved")
 
@@ -44,14 +49,6 @@ class Group:
     guard: Guard = ()
 
 
-@dataclass(frozen=True)
-class Slip:
-    """A refuted line that says what a derivative is: later lines may carry it on."""
-
-    left: Partial
-    right: Expr
-
-
 @dataclass
 class Checker:
     """Judges the claims of one hand-in in order."""
@@ -59,7 +56,8 @@ class Checker:
     setting: Setting
     goal: Partial | None = None
     groups: dict[int, Group] = field(default_factory=dict)
-    wrong: list[Slip] = field(default_factory=list)
+    wrong: list[Lemma] = field(default_factory=list)
+    right: list[Lemma] = field(default_factory=list)
     explain: Callable[[Expr], tuple[tuple[str, str], ...]] | None = None
 
     def __post_init__(self) -> None:
@@ -124,7 +122,7 @@ class Checker:
         if len(sides) < 2:
             return self.open(c, "not_understood", "nothing is said to be equal")
         guard = (*(group.guard if before is not None and group is not None else ()), *line.guard)
-        results = [judge(self.setting, a, b, guard, line.apart) for a, b in pairwise(sides)]
+        results = [judge(self.setting, a, b, guard, line.apart, self.right) for a, b in pairwise(sides)]
         verdict = worst(r.verdict for r in results)
         bad = next((n for n, r in enumerate(results) if r.verdict == verdict), 0)
         chosen = results[bad]
@@ -137,7 +135,7 @@ class Checker:
             elif group.sound and verdict == "proved":
                 chain = "proved"
             else:
-                chain = judge(self.setting, group.first, sides[-1], guard, line.apart).verdict
+                chain = judge(self.setting, group.first, sides[-1], guard, line.apart, self.right).verdict
             group.last, group.sound, group.guard = sides[-1], group.sound and verdict == "proved", guard
         carried = before is not None and verdict == "proved" and chain == "refuted"
         if verdict == "refuted" and before is None:
@@ -155,13 +153,17 @@ class Checker:
             message=said(chosen),
             where=where(c),
             samples=sum(r.points for r in results),
-            proof=tuple(line for r in results if r.proof is not None for line in r.proof.lines),
+            proof=tuple(x for r in results for x in explained(self.setting, r)),
         )
         if verdict == "refuted":
             out = self.refuted(c, out, chosen, bad, before)
             a, b = sides[bad : bad + 2]
             if isinstance(a, Partial) and before is None:
-                self.wrong.append(Slip(a, b))
+                self.wrong.append(Lemma(a, b))
+        if verdict == "proved" and chain == "proved" and not line.apart and len(self.right) < MAX_LEMMAS:
+            e = lemma_of(self.setting, group.first, sides[-1], guard)
+            if e is not None:
+                self.right.append(e)
         if self.goal is not None and verdict == "proved" and chain == "proved":
             out = replace(out, answers=answers(self.goal, group, row, sides))
         return out
@@ -171,7 +173,7 @@ class Checker:
         e = judged.equality
         if e is None or not self.wrong or len(sides) != 2:
             return False
-        return follows(self.setting.system, e, [(s.left, s.right) for s in self.wrong], equal=self.setting.equal)
+        return follows(self.setting.system, e, self.wrong, equal=self.setting.equal)
 
     def refuted(self, c: Claim, out: Finding, judged: Judged, relation: int, before: Expr | None) -> Finding:
         example = counterexample(self.setting, judged)
@@ -182,7 +184,7 @@ class Checker:
             counterexample=example,
             fixes=fixes,
             named=named,
-            convention=self.convention(c, relation, before),
+            convention=None if "index_out_of_range" in judged.named else self.convention(c, relation, before),
             right=self.explain(judged.equality.left) if self.explain and judged.equality is not None else (),
         )
 
@@ -219,6 +221,14 @@ def under(before: Expr, side: Expr) -> Expr:
     return side
 
 
+def lemma_of(setting: Setting, left: Expr | None, right: Expr, guard: Guard) -> Lemma | None:
+    """A proved line as a lemma for those below; None where its left side is no derivative of one quantity by another."""
+    if not isinstance(left, Partial) or not isinstance(left.bottom, Ref):
+        return None
+    e = equality(setting.system, left, right, guard)
+    return Lemma(left, e.right, e.guard) if e.left == left else None
+
+
 def worst(verdicts: Iterator[Verdict]) -> Verdict:
     found = set(verdicts)
     return next((v for v in ORDER if v in found), "undecided")
@@ -226,6 +236,29 @@ def worst(verdicts: Iterator[Verdict]) -> Verdict:
 
 def where(c: Claim) -> str:
     return c.where if c.where.startswith("cell") else ""
+
+
+def explained(setting: Setting, j: Judged) -> Iterator[str]:
+    """How a claim was proved, where it is more than bringing both sides to one form."""
+    if j.proof is None or j.equality is None:
+        return
+    latex = Latex(setting.system, setting.notation)
+    if (i := j.proof.induction) is not None:
+        a, b = j.equality.left, j.equality.right
+        base, before = {i.letter: i.base}, {i.letter: affine(i.letter) - i.step}
+        direction = f"from ${i.letter} = {i.base}$ {'down' if i.step < 0 else 'up'}"
+        yield f"By induction over ${i.letter}$, {direction}."
+        yield f"Base, ${i.letter} = {i.base}$: ${latex(substitute(a, base))} = {latex(substitute(b, base))}$; both sides have one normal form."
+        yield (
+            f"Step: assume ${latex(substitute(a, before))} = {latex(substitute(b, before))}$. "
+            f"The chain rule leads from ${i.letter}$ to ${affine(i.letter) - i.step}$, and with this both sides have one normal form."
+        )
+    for cell in j.proof.cases:
+        yield (
+            "Case "
+            + ", ".join(f"${c.expr} {'=' if c.equal else chr(92) + 'ge'} 0$" for c in cell)
+            + ": both sides have one normal form."
+        )
 
 
 def said(j: Judged) -> str:

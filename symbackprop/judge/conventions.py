@@ -15,6 +15,7 @@ from symbackprop.judge.edits import Swap, row_with
 from symbackprop.judge.relation import total
 from symbackprop.judge.sampling import Samples, samples_of
 from symbackprop.judge.scope import ShapeMismatch, equality, opened
+from symbackprop.judge.slips import MAX_TEXT
 from symbackprop.judge.survey import Survey
 from symbackprop.network import Equation, System
 from symbackprop.notation import Notation
@@ -302,6 +303,8 @@ def convention(
         relation: The number of the refuted sign of equality in it, from 0.
         before: The expression of the line before, where the row continues it.
     """
+    if len(text) > MAX_TEXT:
+        return None
     try:
         document = parse_document(text)
         if len(document.rows) != 1:

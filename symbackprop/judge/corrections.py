@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 
 from symbackprop.judge.edits import Candidate
 from symbackprop.judge.missing import Missing
 from symbackprop.judge.places import Places
 from symbackprop.judge.terms import Terms
+
+MOST = 3_000
+"""Corrections of one side that are thought of."""
 
 
 class Corrections(Places, Terms, Missing):
@@ -20,7 +24,7 @@ class Corrections(Places, Terms, Missing):
     def all(self, likely: bool) -> list[Candidate]:
         """The likely corrections, or else the others; the likeliest first."""
         found: dict[tuple[tuple[int, int, str], ...], Candidate] = {}
-        for c in self.likely() if likely else self.unlikely():
+        for c in islice(self.likely() if likely else self.unlikely(), MOST):
             if any(s.text == self.survey.text(s.old) for s in c.swaps):
                 continue
             key = tuple(sorted((s.old.place.start, s.old.place.end, s.text) for s in c.swaps))

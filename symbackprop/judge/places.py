@@ -37,8 +37,10 @@ class Places(Side):
         """One index for another, in one quantity, in all that a bracket or a derivative holds, or everywhere."""
         for q in self.quantities:
             for piece in q.lower:
-                stray = bool(piece.letters & set(self.strays)) and not (piece.letters & set(q.bound))
+                stray = self.is_stray(q, piece)
                 for letter in self.letters_at(q, piece):
+                    if self.left and letter.isalpha() and letter in [p.text for p in q.lower]:
+                        continue  # nobody means the derivative by w_jj alone
                     cost = 0.7 if stray else 1.2 + 0.2 * (letter not in q.bound and letter not in self.given)
                     cost += self.strain(q, {piece: letter})
                     swap = self.change(q, {piece: letter})
@@ -62,11 +64,15 @@ class Places(Side):
                 if len(at) < 2:
                     continue
                 q, (piece, *_) = at[0]
-                stray = bool(piece.letters & set(self.strays)) and not (piece.letters & set(q.bound))
+                stray = self.is_stray(q, piece)
                 for letter in self.letters_at(q, piece):
                     swaps = tuple(self.change(q, dict.fromkeys(ps, letter)) for q, ps in at)
                     cost = (0.7 if stray else 1.3) + wide
                     yield Candidate(swaps, self.index_cause(stray), cost, f"index {letter} in place of {text}")
+
+    def is_stray(self, q: Quantity, piece: Piece) -> bool:
+        """Whether an index of a right side stands free there and not on the left."""
+        return not self.left and bool(piece.letters & set(self.strays)) and not piece.letters & set(q.bound)
 
     def index_cause(self, stray: bool) -> str:
         return "free_index_mismatch" if stray else "wrong_index"
@@ -88,19 +94,22 @@ class Places(Side):
         lexicon = self.reader.drafter.lexicon
         mine = lexicon.look(q.family)
         for other in lexicon.looks.get(mine.key, ()):
+            if other.name == self.system.cost != q.family and self.system.families[q.family].kind == "cost":
+                text = self.printer(Ref(other.name, ()))  # the cost of one sample, C_0, for that of sample j
+                yield Candidate((Swap(q.node, text),), "wrong_index", 1.2, instead(text, q.text))
             if other.name == q.family or q.gradient or len(other.lower) != len(mine.lower):
                 continue
             if other.sup_unit != mine.sup_unit and other.sub_unit == mine.sub_unit and mine.sup_unit:
-                text = replaced_unit(q.text, "^", mine.sup_unit, other.sup_unit)
+                unit = replaced_unit(q.text, "^", mine.sup_unit, other.sup_unit)
                 cause, cost = "wrong_layer", 1.1
             elif other.sub_unit != mine.sub_unit and other.sup_unit == mine.sup_unit and mine.sub_unit:
-                text = replaced_unit(q.text, "_", mine.sub_unit, other.sub_unit)
+                unit = replaced_unit(q.text, "_", mine.sub_unit, other.sub_unit)
                 near = abs(len(common(other.sub_unit, mine.sub_unit)) - max(len(other.sub_unit), len(mine.sub_unit)))
                 cause, cost = "wrong_index", 1.2 + 0.1 * near
             else:
                 continue
-            if text is not None:
-                yield Candidate((Swap(q.node, text),), cause, cost, instead(text, q.text))
+            if unit is not None:
+                yield Candidate((Swap(q.node, unit),), cause, cost, instead(unit, q.text))
 
     def transposes(self) -> Iterator[Candidate]:
         """The two indices of a weight, or a transpose of an array."""

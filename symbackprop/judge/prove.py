@@ -8,11 +8,12 @@ the rest. Derivatives by quantities furthest from the cost go first, so that bot
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import lru_cache
 from typing import TypeAlias
 
-from symbackprop.indices import Affine, Constraint, Guard, affine, satisfiable
+from symbackprop.indices import Affine, Constraint, Guard, affine, at_least, implies, satisfiable
 from symbackprop.judge.algebra import Algebra, Beyond, atoms, moved_ref
 from symbackprop.judge.atoms import Atom, Poly, add, scaled, single
 from symbackprop.judge.scope import Equality
@@ -35,6 +36,15 @@ Height: TypeAlias = tuple[int, int]
 
 
 @dataclass(frozen=True)
+class Induction:
+    """Over a letter, from where it begins, by steps of -1 (from the last layer down) or 1."""
+
+    letter: str
+    base: Affine
+    step: int
+
+
+@dataclass(frozen=True)
 class Proof:
     """How two sides were found equal.
 
@@ -42,17 +52,31 @@ class Proof:
         facts: What was declared and used.
         cases: The cells of the range that were looked at one by one.
         generic: Whether points on a boundary between two cases were left out.
-        lines: The proof in words and LaTeX, where it is more than bringing both sides to one form.
+        induction: Where it goes by induction: over what, from where, and in which direction.
+        lemmas: Whether earlier lines were used.
     """
 
     facts: tuple[str, ...] = ()
     cases: tuple[Guard, ...] = ()
     generic: bool = False
-    lines: tuple[str, ...] = ()
+    induction: Induction | None = None
+    lemmas: bool = False
 
 
-def prove(system: System, e: Equality, *, equal: bool = False) -> Proof | None:
+@dataclass(frozen=True)
+class Lemma:
+    """What a derivative is, and where: a line that was proved, or one that is assumed."""
+
+    left: Partial
+    right: Expr
+    guard: Guard = ()
+
+
+def prove(system: System, e: Equality, *, equal: bool = False, lemmas: Sequence[Lemma] = ()) -> Proof | None:
     """A proof that both sides are equal over the whole claimed range; None where none was found.
+
+    Args:
+        lemmas: Lines that are proved already.
 
     Raises:
         Beyond: The claim is outside what a normal form reaches, or too large; nothing is said of its truth.
@@ -66,9 +90,12 @@ def prove(system: System, e: Equality, *, equal: bool = False) -> Proof | None:
             continue
         if proof is not None:
             return proof
-    if reason is not None:
+    proof = by_induction(system, e, equal)
+    if proof is None and lemmas and follows(system, e, lemmas, equal=equal):
+        proof = Proof(lemmas=True)
+    if proof is None and reason is not None:
         raise reason
-    return None
+    return proof
 
 
 def _prove(system: System, e: Equality, equal: bool, generic: bool, written: bool) -> Proof | None:
@@ -100,11 +127,65 @@ def _retry(system: System, e: Equality, equal: bool, task: Task, written: bool) 
     return _prove(system, e, equal, generic=True, written=written)
 
 
-def follows(system: System, e: Equality, slips: Sequence[tuple[Partial, Expr]], *, equal: bool = False) -> bool:
-    """Whether a line holds once the derivatives that earlier lines got wrong are taken to be what they say."""
+def by_induction(system: System, e: Equality, equal: bool) -> Proof | None:
+    """A proof by induction over a free layer or time of what the left side differentiates by, or of what it differentiates."""
+    left = e.left
+    if not isinstance(left, Partial) or not isinstance(left.bottom, Ref):
+        return None
+    for quantity, step in ((left.bottom, -1), (left.top, 1)):
+        letter = next((n for n in recursion_letters(system, quantity) if n not in e.axes), None)
+        if letter is None or letter in names(left.top if step < 0 else left.bottom):
+            continue
+        for base in limits(e.guard, letter, step):
+            found = Induction(letter, base, step)
+            try:
+                if proved_by(system, e, found, equal):
+                    return Proof(induction=found)
+            except (Beyond, RecursionError):
+                continue
+    return None
+
+
+def proved_by(system: System, e: Equality, i: Induction, equal: bool) -> bool:
+    """Whether the base holds, and each step given the one before."""
+    at = {i.letter: i.base}
+    first = replace(
+        e, left=substitute(e.left, at), right=substitute(e.right, at), guard=tuple(c.substitute(at) for c in e.guard)
+    )
+    if Task(system, first, (), equal, False, False).aligning(i).run() is not True:
+        return False
+    before = {i.letter: affine(i.letter) - i.step}
+    inside = at_least(i.base, affine(i.letter) + 1) if i.step < 0 else at_least(i.letter, i.base + 1)
+    left, right = substitute(e.left, before), substitute(e.right, before)
+    assert isinstance(left, Partial)
+    task = Task(system, e, (inside,), equal, False, False).aligning(i)
+    task.lemmas = tuple(Lemma(p, right) for p in (left, *task.same_as(left)))
+    task.frontier = (
+        task.height(e.left.bottom)[0] if isinstance(e.left, Partial) and isinstance(e.left.bottom, Ref) else ""
+    )
+    return task.run() is True
+
+
+def recursion_letters(system: System, r: Ref) -> list[str]:
+    return [n for i in recursion(system, r) for n in sorted(i.names) if n not in system.constants]
+
+
+def limits(guard: Guard, letter: str, step: int) -> list[Affine]:
+    """The ends of a letter's range, in the direction against the step."""
+    out: list[Affine] = []
+    for c in guard:
+        k = dict(c.expr.terms).get(letter, 0)
+        if not c.equal and k == step:
+            out.append((c.expr - Affine(((letter, k),))) * -k)
+    strongest = [b for b in out if all(((b - o).value or 0) * step >= 0 for o in out if (b - o).value is not None)]
+    return list(dict.fromkeys(strongest))
+
+
+def follows(system: System, e: Equality, lemmas: Sequence[Lemma], *, equal: bool = False) -> bool:
+    """Whether a line holds once derivatives are what other lines say of them."""
     try:
         task = Task(system, e, (), equal, False, False)
-        task.slips = tuple(slips)
+        task.lemmas = tuple(lemmas)
         return task.run() is True
     except (Beyond, RecursionError):
         return False
@@ -121,8 +202,37 @@ class Task:
             self.algebra.ranges[name] = tuple(c for a in axes for c in a.holds(affine(name)))
         self.ranks = ranks(AsWritten(system))
         self.rest: Poly = {}
-        self.slips: tuple[tuple[Partial, Expr], ...] = ()
+        self.lemmas: tuple[Lemma, ...] = ()
         self.goal: object = None
+        self.along: Induction | None = None
+        self.frontier = ""
+
+    def aligning(self, i: Induction) -> Task:
+        """With sums and products that begin at a letter brought to one beginning before they are compared."""
+        self.along = i
+        return self
+
+    def zero(self, p: Poly) -> bool:
+        a = self.algebra
+        if a.is_zero(p):
+            return True
+        if self.along is None:
+            return False
+        return a.is_zero(a.aligned(p, self.along.letter, -self.along.step))
+
+    def same_as(self, left: Partial) -> list[Partial]:
+        """The derivatives that a derivative is equal to, one after another along the chain rule: dC/dz for dC/db."""
+        out: list[Partial] = []
+        p = self.algebra.of(left)
+        for _ in range(4):
+            ((m, c),) = p.items() if len(p) == 1 else ((frozenset(), Fraction(0)),)
+            x = next(iter(m))[0] if len(m) == 1 and c == 1 else None
+            if x is None or x.kind != "partial":
+                break
+            top, bottom, direct = x.data
+            out.append(Partial(top, bottom, direct))
+            p = self.reduced(x)
+        return out[1:]
 
     def run(self) -> bool | Constraint | None:
         """True: equal. A constraint: it depends on it. None: not found equal."""
@@ -131,9 +241,11 @@ class Task:
         ceiling = self.ceiling(p)
         left = self.claim.left
         self.goal = (left.top, left.bottom) if isinstance(left, Partial) else None
+        if self.frontier:
+            ceiling[self.frontier] = (ceiling.get(self.frontier, (0, 0))[0] + 2, -1)
         for _ in range(ROUNDS):
             self.rest = p
-            if a.is_zero(p):
+            if self.zero(p):
                 return True
             found = self.deepest(p, ceiling)
             if not found:
@@ -149,7 +261,7 @@ class Task:
         """Definitions put in: of one family alone, then of one after another from the cost down."""
         a = self.algebra
         for spot in sorted(self.spots(p), reverse=True):
-            if a.is_zero(a.rewritten(p, lambda x, s=spot: self.defined(x, s))):  # type: ignore[misc]
+            if self.zero(a.rewritten(p, lambda x, s=spot: self.defined(x, s))):  # type: ignore[misc]
                 return True
         tried: set[Spot] = set()
         for _ in range(ROUNDS):
@@ -159,7 +271,7 @@ class Task:
             spot = max(spots, key=lambda s: (s[2], self.ranks[s[0]], s))
             tried.add(spot)
             new = a.rewritten(p, lambda x, s=spot: self.defined(x, s))  # type: ignore[misc]
-            if new != p and a.is_zero(new):
+            if new != p and self.zero(new):
                 return True
             p = self.rest = new
         return None
@@ -169,22 +281,30 @@ class Task:
     def reduced(self, x: Atom) -> Poly:
         """A derivative, one equation nearer to what is differentiated."""
         top, u, direct = x.data
-        if (top, u) != self.goal and (wrong := self.slipped(top, u)) is not None:
-            return self.algebra.of(wrong[1])
+        if (top, u) != self.goal and (found := self.said(top, u)) is not None:
+            return self.algebra.of(found[1])
+        if self.along is not None and self.along.step > 0 and (top, u) == self.goal:
+            equation = self.system.defining(top, self.known(top))
+            if equation is not None:
+                return self.algebra.derivative(self.algebra.of(equation.rhs), u, total=True)
         return self.local(top, u) if direct else self.chain(top, u)
 
-    def slipped(self, top: Ref, u: Ref) -> tuple[Ref, Expr] | None:
-        """What an earlier line says, wrongly, of a derivative of the family of `top` by u: of which quantity, and what."""
-        for s, right in self.slips:
-            if s.top.family != top.family or not isinstance(s.bottom, Ref) or s.bottom.family != u.family:
+    def said(self, top: Ref, u: Ref) -> tuple[Ref, Expr] | None:
+        """What a lemma says of a derivative of the family of `top` by u: of which quantity, and what."""
+        for lemma in self.lemmas:
+            bottom = lemma.left.bottom
+            if lemma.left.top.family != top.family or not isinstance(bottom, Ref) or bottom.family != u.family:
                 continue
             mapping: dict[str, Affine] = {}
-            for i, j in zip(s.bottom.indices, u.indices, strict=True):
+            for i, j in zip(bottom.indices, u.indices, strict=True):
                 if i != j and (i.name is None or i.name in self.system.constants or mapping.setdefault(i.name, j) != j):
                     break
             else:
-                if not top.indices or moved_ref(s.top, mapping) == top:
-                    return moved_ref(s.top, mapping), substitute(right, mapping)
+                known = (*self.known(u), *(c for r in (top,) for c in self.known(r)))
+                if not all(implies(known, c.substitute(mapping)) for c in lemma.guard):
+                    continue
+                if not top.indices or moved_ref(lemma.left.top, mapping) == top:
+                    return moved_ref(lemma.left.top, mapping), substitute(lemma.right, mapping)
         return None
 
     def local(self, top: Ref, u: Ref) -> Poly:
@@ -213,9 +333,9 @@ class Task:
             v = e.lhs.family
             if u.family not in families(e.rhs) or not (v == top.family or reaches(system, v, top.family)):
                 continue
-            if v != top.family and (wrong := self.slipped(Ref(v, ()), u)) is not None:
-                above = single(Atom("partial", (top, wrong[0], False)))
-                out = add(out, a.times(above, a.of(wrong[1])))
+            if v != top.family and (found := self.said(Ref(v, ()), u)) is not None:
+                above = single(Atom("partial", (top, found[0], False)))
+                out = add(out, a.times(above, a.of(found[1])))
                 continue
             formals = [i.name for i in e.lhs.indices if i.name is not None and i.name not in system.constants]
             mapping: dict[str, Affine] = {}

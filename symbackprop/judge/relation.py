@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+import random
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from itertools import product
 from typing import Any
 
+from symbackprop.check import depth_needed, largest_node
 from symbackprop.indices import Affine, Constraint, Guard, satisfiable
-from symbackprop.judge.prove import Beyond, Proof, prove
-from symbackprop.judge.sampling import Comparison, Difference, samples_of, shown
-from symbackprop.judge.scope import Equality, ShapeMismatch, equality, misplaced
+from symbackprop.judge.prove import Beyond, Lemma, Proof, prove
+from symbackprop.judge.sampling import Comparison, Difference, places, samples_of, shown
+from symbackprop.judge.scope import Equality, ShapeMismatch, equality, misplaced, quantities
 from symbackprop.network import System
 from symbackprop.notation import Notation
-from symbackprop.oracle import CannotEvaluate, Oracle, OutOfRange
+from symbackprop.oracle import CannotEvaluate, Oracle, OutOfRange, plus, times
 from symbackprop.report import Counterexample, Verdict
-from symbackprop.symbols import D, Expr, Partial, Ref, names, transform
+from symbackprop.symbols import D, Expr, Partial, Ref, names, transform, walk
+
+READABLE = 6
+"""Characters of a value that a reader compares at a glance; a counterexample with such is not improved further."""
+
+MAX_PLAIN = 8
+"""Counterexamples with small numbers that are looked at."""
 
 MAX_ENTRIES = 400
 """Numbers of one array that a counterexample lists."""
@@ -61,7 +71,14 @@ class Setting:
         return self.notation.width == "n"
 
 
-def judge(setting: Setting, left: Expr, right: Expr, guard: Guard = (), apart: tuple[Affine, ...] = ()) -> Judged:
+def judge(
+    setting: Setting,
+    left: Expr,
+    right: Expr,
+    guard: Guard = (),
+    apart: tuple[Affine, ...] = (),
+    lemmas: Sequence[Lemma] = (),
+) -> Judged:
     """Whether two expressions are equal for all sizes, data and indices for which every quantity in them exists."""
     system = setting.system
     try:
@@ -87,15 +104,15 @@ def judge(setting: Setting, left: Expr, right: Expr, guard: Guard = (), apart: t
         if not found.points:
             return Judged("refuted", f"{found.outside} in any network of the samples", ("index_out_of_range",), e)
         return Judged("refuted", f"it uses what does not exist: {found.outside}", ("index_out_of_range",), e)
-    return proved(setting, e, cells, found)
+    return proved(setting, e, cells, found, lemmas)
 
 
-def proved(setting: Setting, e: Equality, cells: list[Guard], found: Comparison) -> Judged:
+def proved(setting: Setting, e: Equality, cells: list[Guard], found: Comparison, lemmas: Sequence[Lemma]) -> Judged:
     reason = ""
     proofs: list[Proof] = []
     for cell in cells:
         try:
-            proof = prove(setting.system, replace(e, guard=(*e.guard, *cell)), equal=setting.equal)
+            proof = prove(setting.system, replace(e, guard=(*e.guard, *cell)), equal=setting.equal, lemmas=lemmas)
         except Beyond as x:
             proof, reason = None, str(x)
         except RecursionError:
@@ -138,9 +155,12 @@ def apart_cells(e: Equality) -> list[Guard]:
 
 def empty(system: System, e: Equality) -> str:
     """Which condition leaves no network for which a line would be claimed."""
-    for c in e.guard:
-        if not satisfiable((*system.standing, c)):
-            return f"no network has what this line speaks of: it would need {c.expr} {'=' if c.equal else '>='} 0"
+    for side in (e.left, e.right):
+        for _, p in walk(side):
+            for r in quantities(p):
+                words = system.out_of_range(r)
+                if words is not None:
+                    return words
     return "no network has what this line speaks of: its layers or times exclude each other"
 
 
@@ -154,26 +174,83 @@ def named_from(e: Equality) -> tuple[str, ...]:
 
 
 def counterexample(setting: Setting, judged: Judged) -> Counterexample | None:
-    """The point at which both sides differ, with every number that they depend on."""
+    """A point at which both sides differ, with every number that they depend on; small numbers where there are such."""
     d, e = judged.difference, judged.equality
     if d is None or e is None:
         return None
     system, notation = setting.system, setting.notation
-    sample = d.oracle.sample
-    fresh = Oracle(system, sample)
+    best = Difference(Oracle(system, d.oracle.sample), d.env, d.left, d.right)
+    for small in itertools.islice(plain_differences(system, e, d), MAX_PLAIN):
+        if digits(small) < digits(best):
+            best = small
+        if digits(best) <= READABLE:
+            break
+    fresh = best.oracle
     try:
-        fresh.evaluate(e.left, d.env)
-        fresh.evaluate(e.right, d.env)
+        fresh.evaluate(e.left, best.env)
+        fresh.evaluate(e.right, best.env)
     except (CannotEvaluate, OutOfRange):
         return None
     free = (names(e.left) | names(e.right)) - system.constants
     indices = {
         n: v + (notation.first_of(e.axes[n][0].label) if n in e.axes else 0)
-        for n, v in sorted(d.env.items())
+        for n, v in sorted(best.env.items())
         if n in free
     }
-    sizes, size_names = sizes_of(system, d.oracle)
-    return Counterexample(sizes, indices, inputs(system, fresh), shown(d.left), shown(d.right), size_names)
+    sizes, size_names = sizes_of(system, fresh)
+    return Counterexample(sizes, indices, inputs(system, fresh), shown(best.left), shown(best.right), size_names)
+
+
+class Plain(Oracle):
+    """A sample with small whole numbers and generic functions of degree two, for a reader to compute again."""
+
+    def rational(self, r: random.Random) -> Fraction:
+        return Fraction(r.choice((-2, -1, 1, 2, 3)))
+
+    def polynomial(self, name: str, layer: int | None, z: Any) -> Any:
+        key = (name, layer)
+        if key not in self.polynomials:
+            r = self.draw("plain", name, layer)
+            self.polynomials[key] = [
+                self.number(r.choice((-1, 0, 1, 2))),
+                self.number(r.choice((1, 2, -1))),
+                self.number(1),
+            ]
+        c0, c1, c2 = self.polynomials[key]
+        return plus(c0, times(z, plus(c1, times(z, c2))))
+
+
+def plain_differences(system: System, e: Equality, d: Difference) -> Iterator[Difference]:
+    """Differences on small networks of small numbers, where the arithmetic is exact."""
+    sample = d.oracle.sample
+    if sample.arithmetic == "rigorous intervals" or d.oracle.ordered:
+        return
+    narrow = max(2, largest_node((e.left, e.right), system) + 1)
+    shapes: list[tuple[int, tuple[int, ...]]] = [(sample.layers, sample.widths)]
+    if system.layers.names:
+        least = max(1, depth_needed((e.left, e.right)) + 1)
+        equal = [(n, (narrow,) * (n + 1)) for n in range(least, sample.layers + 1)]
+        ones = {w for w in system.widths if w == 1}
+        shapes = shapes if ones else [*equal, *shapes]
+        if ones:
+            shapes = [(n, (1,) * (n + 1)) for n in range(least, sample.layers + 1)]
+    for layers, widths in shapes:
+        for seed in range(4):
+            oracle = Plain(
+                system, replace(sample, layers=layers, widths=widths, seed=seed, arithmetic="exact rationals")
+            )
+            for env in places(system, oracle.sample, e, 2):
+                try:
+                    a, b = oracle.evaluate(e.left, env), oracle.evaluate(e.right, env)
+                except (CannotEvaluate, OutOfRange):
+                    continue
+                if a != b:
+                    yield Difference(Plain(system, oracle.sample), env, a, b)
+
+
+def digits(d: Difference) -> int:
+    """How long both values are in writing."""
+    return max(len(shown(d.left)), len(shown(d.right)))
 
 
 def sizes_of(system: System, oracle: Oracle) -> tuple[tuple[int, ...], tuple[str, ...]]:

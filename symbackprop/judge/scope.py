@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from symbackprop.check import node_axes
-from symbackprop.indices import Affine, Axis, Constraint, Guard, affine, at_least, fresh
+from symbackprop.indices import Affine, Axis, Constraint, Guard, affine, at_least, fresh, implies
 from symbackprop.network import System
 from symbackprop.symbols import (
     ZERO,
@@ -23,6 +23,7 @@ from symbackprop.symbols import (
     names,
     substitute,
     walk,
+    walk_scoped,
 )
 
 
@@ -115,24 +116,47 @@ def axis_name(axis: Axis) -> str:
 
 def existence(system: System, sides: tuple[Expr, ...]) -> Guard:
     """The range of the free layers and times in which every quantity of the sides exists: l+1 means l < L."""
-    inner = frozenset().union(*map(bound, sides))
-    return tuple(
-        dict.fromkeys(c for e in sides for c in conditions(system, e) if c.expr.terms and not c.expr.names & inner)
-    )
+    out: list[Constraint] = []
+    for e in sides:
+        inner = bound(e)
+        for c, around in conditions(system, e):
+            if c.expr.names & inner:
+                out += at_ends(system, c, around, inner)
+            elif c.expr.terms or not c.holds({}):
+                out.append(c)
+    return tuple(dict.fromkeys(out))
 
 
-def conditions(system: System, e: Expr) -> Iterator[Constraint]:
-    for _, p in walk(e):
+def at_ends(system: System, c: Constraint, around: Guard, inner: frozenset[str]) -> Guard:
+    """What a condition on a summed index says of the free ones, where its sum begins or ends at one of them."""
+    if implies((*system.standing, *around), c):
+        return ()
+    for n, k in c.expr.terms:
+        if n not in inner:
+            continue
+        ends = ((g.expr, dict(g.expr.terms).get(n, 0)) for g in around if not g.equal)
+        for end, m in ends:
+            if m * k > 0 and abs(m) == 1:
+                value = (end - Affine(((n, m),))) * -m
+                moved = c.substitute({n: value})
+                if value.names - system.constants and not moved.expr.names & inner:
+                    return (moved,)
+    return ()
+
+
+def conditions(system: System, e: Expr) -> Iterator[tuple[Constraint, Guard]]:
+    """What must hold for each quantity to exist, with what is said of the indices around it."""
+    for _, p, around in walk_scoped(e):
         for r in quantities(p):
             family = system.family(r.family)
-            yield from system.guard_of(r)
+            yield from ((c, around) for c in system.guard_of(r))
             for axis, i in zip(family.axes, r.indices, strict=True):
                 if axis.kind == "recursion":
-                    yield from axis.holds(i)
+                    yield from ((c, around) for c in axis.holds(i))
         if isinstance(p, Call) and p.at is not None:
-            yield from (at_least(p.at, 1), at_least(system.layers, p.at))
+            yield from ((c, around) for c in (at_least(p.at, 1), at_least(system.layers, p.at)))
         if isinstance(p, Delta) and p.axis.kind == "recursion":
-            yield from (*p.axis.holds(p.left), *p.axis.holds(p.right))
+            yield from ((c, around) for i in (p.left, p.right) for c in p.axis.holds(i))
 
 
 def quantities(p: Expr) -> Iterator[Ref]:

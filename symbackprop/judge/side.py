@@ -33,6 +33,7 @@ from symbackprop.symbols import Call, Ref, Size, walk
 TRANSPOSE = ("T", "top", "intercal")
 FLIPPED = {"<": ">", ">": "<", r"\lt": r"\gt", r"\gt": r"\lt", r"\le": r"\ge", r"\ge": r"\le", r"\leq": r"\geq", r"\geq": r"\leq"}  # fmt: skip
 MAX_PLACES = 40
+"""Quantities of a side that are varied."""
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,9 @@ from symbackprop.symbols import Expr, Vec, names
 BUDGET = 400
 """Corrections that are tried for one line."""
 
+MOST_PAIRS = 250
+"""Pairs that are tried."""
+
 MARGIN = 0.35
 """How much unlikelier than the first repair another may be."""
 
@@ -269,7 +272,7 @@ class Repairer:
         if not found:
             found = self.search(self.corrections(likely=False), limit)
         if not found:
-            found = self.search(self.pairs(likely), 1)
+            found = self.search(self.pairs(likely)[:MOST_PAIRS], 1)
         return tuple(found)
 
     def search(self, candidates: Sequence[Candidate], limit: int) -> list[Fix]:
@@ -323,9 +326,9 @@ TWICE = ("wrong_index", "wrong_layer", "transposed_weight", "free_index_mismatch
 
 
 def free_letters(survey: Survey, system: System) -> frozenset[str]:
-    """The letters of a side that no sum binds."""
+    """The letters below the quantities of a side that no sum binds."""
     return (
-        frozenset(x for q in survey.quantities for p in (*q.lower, *q.upper) for x in p.letters if x not in q.bound)
+        frozenset(x for q in survey.quantities for p in q.lower for x in p.letters if x not in q.bound)
         - system.constants
     )
 
@@ -369,8 +372,10 @@ def guess(
     Meant to follow the causes of `repairs`; ("other",) where it tells nothing.
     """
     out: list[str] = []
+    if len(text) > MAX_TEXT:
+        return ("other",)
     try:
-        document = parse_document(text[:MAX_TEXT])
+        document = parse_document(text)
         row = document.rows[0]
         source = Source(document.text)
         try:

@@ -32,6 +32,9 @@ from symbackprop.read.syntax import (
 )
 from symbackprop.symbols import Family
 
+MAX_SPOTS = 40
+"""Products of a side that are looked at."""
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -190,7 +193,7 @@ class Survey:
             case Negative(body=body):
                 self.term(body, bound, depth, role, whole)
             case _:
-                if not role:
+                if not role and len(self.spots) < MAX_SPOTS:
                     self.spots.append(Spot(node, bound, depth, whole))
                 self.visit(node, bound, depth, role)
 

@@ -54,7 +54,8 @@ class Terms(Side):
             pass
         elif isinstance(self.node, Negative):
             body = self.node.body
-            yield Candidate((Swap(self.node, self.survey.text(body), body),), "sign", 0.9, what)
+            cost = 0.9 - 0.4 * bool(self.proportional)
+            yield Candidate((Swap(self.node, self.survey.text(body), body),), "sign", cost, what)
         elif not isinstance(self.node, Sum):
             new = Negative(self.node, self.node.place)
             yield Candidate((Swap(self.node, f"-{text}", new),), "sign", 0.9, what)
@@ -84,7 +85,7 @@ class Terms(Side):
             yield Candidate(
                 (Swap(s, f"{texts[1]} - {texts[0]}", new),),
                 "sign",
-                0.9,
+                0.85 - 0.3 * bool(self.proportional),
                 f"{texts[1]} - {texts[0]} in place of {texts[0]} - {texts[1]}",
             )
         if len(s.terms) > 1:
@@ -152,7 +153,7 @@ class Terms(Side):
                 over = self.survey.text(fraction.over)
                 inner = over if not isinstance(fraction.over, Sum) else rf"\left({over}\right)"
                 what = f"the denominator {self.survey.text(fraction.under)} is too many"
-                yield Candidate((Swap(fraction, inner),), "factor", 1.1, what)
+                yield Candidate((Swap(fraction, inner),), "factor", 0.85 - 0.3 * bool(self.proportional), what)
 
     def numbers(self) -> Iterator[Candidate]:
         """Another small number."""

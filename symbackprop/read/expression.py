@@ -839,6 +839,8 @@ class KnownDrafter(Drafter):
             return Param("eta")
         if s.key in env:
             return Position(affine(env[s.key]))
+        if s.key in self.scopes.clocks and s.sub is None and s.sup is None:
+            return Position(self.scopes.name(s.key, node, env))  # the t of w^{T-t}
         raise self.fail(undefined(s, self.lexicon, self.text(node)), s.place)
 
     def family(self, base: Symbol, s: Sighting, reading: Reading, env: Env) -> Array:

@@ -69,6 +69,12 @@ class KnownAxes:
                     if i.name in self.scopes.all:
                         assert i.name is not None
                         self.found.setdefault(i.name, axis)
+        for e in self.drafts:
+            for r in all_refs(e):
+                for i, axis in zip(r.indices, self.system.axes(r), strict=True):
+                    # A time that stands only shifted, as in s_{i-1}, counts times as well.
+                    if axis.kind == "recursion" and len(i.terms) == 1 and i.terms[0][0] in self.scopes.all:
+                        self.found.setdefault(i.terms[0][0], axis)
         for s in self.scopes.all.values():
             if s.id not in self.found and s.low is not None and s.high is not None:
                 name = (s.high - s.low + 1).name
