@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -34,7 +33,6 @@ from symbackprop.symbols import (
     Ref,
     Size,
     Sum,
-    Vec,
     Where,
     Winner,
     names,
@@ -167,7 +165,7 @@ def changes(p: Expr, whole: Expr, system: System) -> Iterator[Expr | Callable[[]
         case Guarded(body, guard):
             yield body
             yield from (Guarded(body, g) for g in guards(guard))
-            yield Guarded(body, guard[0].negations())
+            yield from (Guarded(body, c.negations()) for c in guard)
         case Delta(left, right, _):
             yield Num(Fraction(1))
             yield from (replace(p, left=x) for x in moved(left, letters, system))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from functools import lru_cache
 from itertools import islice
 
@@ -45,11 +46,42 @@ RECURRENT = r"""
 L &= \frac{1}{T} \sum_{t=1}^{T} \ell(\mathbf{o}_t, \mathbf{y}_t)
 """
 
+OTHER_LETTERS = r"""
+%| l = 1..L
+\mathcal{L} &= \frac{1}{2} \sum_i (t_i - h^{[L]}_i)^2 \\
+u^{[l]}_i &= \sum_m \theta^{[l]}_{im} h^{[l-1]}_m + c^{[l]}_i \\
+h^{[l]}_i &= \tanh(u^{[l]}_i)
+"""
+
+MATRICES = r"""
+%| shape X: n d
+%| shape W: d k
+%| shape T, Y: n k
+Y &= X W \\
+E &= \frac{1}{2} \lVert Y - T \rVert_F^2
+"""
+
+TWO_LAYERS = r"""
+%| target y
+p_j &= \sum_k U_{jk} x_k \\
+q_j &= \frac{1}{1 + e^{-p_j}} \\
+r_i &= \sum_j V_{ij} q_j \\
+C &= \sum_i (r_i - y_i)^2 + \mu \sum_i \sum_j V_{ij}^2
+"""
+
+TEXTS = {
+    "vectors": VECTORS,
+    "penalty": PENALTY,
+    "recurrent": RECURRENT,
+    "letters": OTHER_LETTERS,
+    "matrices": MATRICES,
+    "two": TWO_LAYERS,
+}
+
 
 @lru_cache
 def network(name: str) -> tuple[Network, Samples]:
-    texts = {"vectors": VECTORS, "penalty": PENALTY, "recurrent": RECURRENT}
-    net = Network.from_latex(texts[name]) if name in texts else dense() if name == "lessons" else load(name)
+    net = Network.from_latex(TEXTS[name]) if name in TEXTS else dense() if name == "lessons" else load(name)
     return net, samples_of(net.system, net.notation.width == "n")
 
 
@@ -121,9 +153,30 @@ CASES = (
     ("vectors", r"\frac{\partial C}{\partial W^{(l)}} = \delta^{(l)} \odot a^{(l-1)}", "other", ""),
 )  # fmt: skip
 
+OTHERS = (
+    ("letters", r"\frac{\partial \mathcal{L}}{\partial u^{[L]}_i} = h^{[L]}_i - t_i", "missing_activation_derivative", r"\left(h^{[L]}_i - t_i\right)"),
+    ("letters", r"\frac{\partial \mathcal{L}}{\partial u^{[L]}_i} = (h^{[L]}_i - t_i)(1 - h^{[L]}_i)", "missing_activation_derivative", r"^2"),
+    ("letters", r"\frac{\partial \mathcal{L}}{\partial u^{[L]}_i} = (t_i - h^{[L]}_i)(1 - (h^{[L]}_i)^2)", "sign", r"h^{[L]}_i - t_i"),
+    ("letters", r"\frac{\partial \mathcal{L}}{\partial \theta^{[l]}_{im}} = \frac{\partial \mathcal{L}}{\partial u^{[l]}_i} h^{[l]}_m", "wrong_layer", r"h^{[l-1]}_m"),
+    ("letters", r"\frac{\partial \mathcal{L}}{\partial h^{[l]}_m} = \sum_i \theta^{[l+1]}_{mi} \frac{\partial \mathcal{L}}{\partial u^{[l+1]}_i}", "transposed_weight", r"\theta^{[l+1]}_{im}"),
+    ("letters", r"u^{[l]}_i = \sum_m \theta^{[l]}_{im} h^{[l-1]}_m", "dropped_term", r"+ c^{[l]}_i"),
+    ("letters", r"\frac{\partial \mathcal{L}}{\partial \theta^{[l]}_{im}} = \frac{\partial \mathcal{L}}{\partial u^{[l]}_i}", "dropped_term", r"h^{[l-1]}_m"),
+    ("matrices", r"\frac{\partial E}{\partial W} = X (Y - T)", "transposed_weight", r"X^T"),
+    ("matrices", r"\frac{\partial E}{\partial W} = (Y - T) X^T", "other", r"X^T (Y - T)"),
+    ("matrices", r"\frac{\partial E}{\partial W} = 2 X^T (Y - T)", "factor", r"= X^T"),
+    ("two", r"\frac{\partial C}{\partial V_{ij}} = 2(r_i - y_i) q_j", "dropped_term", r"+ 2 \mu V_{ij}"),
+    ("two", r"\frac{\partial C}{\partial V_{ij}} = 2(r_i - y_i) q_j + \mu V_{ij}", "factor", r"2\mu V_{ij}"),
+    ("two", r"\frac{\partial C}{\partial U_{jk}} = \sum_i 2(r_i - y_i) V_{ij} q_j x_k", "missing_activation_derivative", r"(1-q_j)"),
+    ("two", r"\frac{\partial C}{\partial U_{jk}} = 2(r_i - y_i) V_{ij} q_j (1 - q_j) x_k", "missing_sum", r"\sum_i"),
+    ("two", r"\frac{\partial C}{\partial r_i} = (r_i - y_i)^2", "loss_derivative", r"2(r_i - y_i)"),
+    ("two", r"\frac{\partial C}{\partial V_{ij}} = 2(r_i - y_i) p_j + 2 \mu V_{ij}", "wrong_variable", r"q_j"),
+)  # fmt: skip
+
 
 @pytest.mark.parametrize(
-    ("name", "text", "cause", "part"), CASES, ids=[f"{c[2]}-{c[0]}-{n}" for n, c in enumerate(CASES)]
+    ("name", "text", "cause", "part"),
+    (*CASES, *OTHERS),
+    ids=[f"{c[2]}-{c[0]}-{n}" for n, c in enumerate((*CASES, *OTHERS))],
 )
 def test_the_slip_is_named_and_undone(name: str, text: str, cause: str, part: str) -> None:
     found = fixes(name, text)
@@ -329,6 +382,22 @@ def test_a_row_that_is_no_claim_has_no_repair_and_no_traceback(text: str) -> Non
         assert all(is_true("lessons", f.latex) for f in found)
         assert set(guess(text, relation, net.system, net.notation)) <= set(CAUSES)
         convention(text, relation, net.system, net.notation, samples=samples)
+
+
+def test_broken_lines_have_true_repairs_or_none() -> None:
+    r, token = random.Random(7), re.compile(r"\\[A-Za-z]+|.", re.DOTALL)
+    for _ in range(60):
+        name, text, _, _ = r.choice(CASES)
+        tokens = token.findall(text)
+        for _ in range(r.randint(1, 3)):
+            at = r.randrange(len(tokens))
+            tokens[at : at + r.randint(0, 1)] = r.choice(([], [r.choice(tokens)], ["{"], ["^"], ["="]))
+        broken = "".join(tokens)
+        net, samples = network(name)
+        for f in fixes(name, broken, budget=5):
+            assert is_true(name, f.latex)
+        assert set(guess(broken, 0, net.system, net.notation)) <= set(CAUSES)
+        convention(broken, 0, net.system, net.notation, samples=samples)
 
 
 def test_what_the_structure_alone_tells() -> None:

@@ -103,7 +103,7 @@ class Algebra:
         self.inside: dict[str, Guard] = {}
         """What the brackets under an opened sum say of its index; for a choice between equations, never to drop them."""
         self.axes: dict[str, tuple[Axis, ...]] = {}
-        self.steps = 0
+        self.steps, self.limit = 0, MAX_STEPS
         self.fresh = 0
         self.facts_used: set[str] = set()
         self.seen: dict[Expr, Poly] = {}
@@ -112,7 +112,7 @@ class Algebra:
 
     def step(self, n: int = 1) -> None:
         self.steps += n
-        if self.steps > MAX_STEPS:
+        if self.steps > self.limit:
             raise Beyond("too large to prove")
 
     def new(self, axis: Axis) -> str:
@@ -227,7 +227,7 @@ class Algebra:
     def divided(self, group: Atom, kept: Mapping[Atom, Fraction]) -> Poly | None:
         """A product with the leading term of a divisor above the line, written with one divisor less: z/(z+1) = 1 - 1/(z+1)."""
         lead, c = self.leading(group.data)
-        if not lead or not all(kept.get(a, 0) >= e for a, e in lead):
+        if not lead or not all(e > 0 and kept.get(a, 0) >= e for a, e in lead):
             return None
         self.step()
         rest = dict(kept)
@@ -579,11 +579,18 @@ class Algebra:
                 return self.size(axis)
         for n in binders:
             mine = [a for a in powers if n in a.names]
-            if len(mine) == 1 and mine[0].kind == "test" and self.names_place(mine[0], n):
+            if len(mine) == 1 and mine[0].kind == "test" and self.names_place(mine[0], n, binders[n]):
                 # A datum is one of the places of its axis.
                 rest = [(a, e) for a, e in powers.items() if a != mine[0]]
                 return self.parts(rest, {x: b for x, b in binders.items() if x != n})
-        powers = self.shifted(powers, binders)
+        moves = self.shifts(powers, binders)
+        if moves:
+            # The old range of the index says nothing of the new one; its own range is among the brackets.
+            self.ranges.update(dict.fromkeys(moves, ()))
+            out: Poly = {}
+            for m, c in self.moved({frozenset(powers.items()): UNIT}, moves).items():
+                out = add(out, scaled(self.parts(list(m), binders), c))
+            return out
         mono: Mono = frozenset(powers.items())
         height = 1 + mono_height(mono)
         best: tuple[str, Atom] | None = None
@@ -598,13 +605,10 @@ class Algebra:
         assert best is not None
         return single(best[1])
 
-    def shifted(self, powers: dict[Atom, Fraction], binders: Mapping[str, Axis]) -> dict[Atom, Fraction]:
-        """Times counted so that the earliest quantity under a sum stands at the index itself."""
-        places = {x.data for a in powers for x in mono_atoms(frozenset({(a, UNIT)})) if x.kind == "pos"}
-        counted = [n for n, axis in binders.items() if axis.kind == "recursion" and n not in places]
-        moves = {n: affine(n) - k for n in counted if (k := self.offset(n, powers))}
-        # A mere change of names: the old range of the index says nothing of the new one.
-        return {self.renamed_atom(a, moves): e for a, e in powers.items()} if moves else powers
+    def shifts(self, powers: Mapping[Atom, Fraction], binders: Mapping[str, Axis]) -> dict[str, Affine]:
+        """How times are counted so that the earliest quantity under a sum stands at the index itself."""
+        recursion = [n for n, axis in binders.items() if axis.kind == "recursion"]
+        return {n: affine(n) - k for n in recursion if (k := self.offset(n, powers))}
 
     def offset(self, name: str, powers: Mapping[Atom, Fraction]) -> int:
         """The least number that is added to a time where it is the index of a quantity."""
@@ -728,9 +732,7 @@ class Algebra:
         return out
 
     def raised(self, p: Poly, e: Fraction) -> Poly:
-        if e == 1:
-            return p
-        if len(p) == 1:
+        if len(p) == 1 and e.denominator == 1:
             ((m, c),) = p.items()
             if c == 1:
                 return self.monomial({a: x * e for a, x in m})
@@ -776,17 +778,25 @@ class Algebra:
         """For the sum sum_k [y = k] f_k, its condition without the index: y."""
         if a.kind != "block" or len(a.data[0]) != 1:
             return None
-        ((name, _),) = a.data[0]
+        ((name, axis),) = a.data[0]
         for t, _ in a.data[1]:
-            if t.kind == "test" and t.data[0] == "=" and self.names_place(t, name):
+            if t.kind == "test" and self.names_place(t, name, axis):
                 return self.renamed_atom(t, {name: affine("@")})
         return None
 
-    def names_place(self, test: Atom, name: str) -> bool:
-        """Whether a test says that a datum is the place of an index."""
-        places = [a for m, _ in test.data[1] for a, _ in m if a.kind == "pos"]
-        data = [a for m, _ in test.data[1] for a, _ in m if a.kind != "pos"]
-        return test.data[0] == "=" and len(places) == 1 and places[0].data == name and all(map(self.whole, data))
+    def names_place(self, test: Atom, name: str, axis: Axis) -> bool:
+        """Whether a test says that a datum, one of the places of this very axis, is the place of an index."""
+        if test.data[0] != "=" or len(test.data[1]) != 2:
+            return False
+        datum = place = Fraction(0)
+        for m, c in test.data[1]:
+            for a, e in m if len(m) == 1 else ():
+                if a.kind == "pos" and a.data == name and e == 1:
+                    place = c
+                elif self.whole(a) and e == 1:
+                    over = self.system.family(a.data.family).over
+                    datum = c if over is not None and self.axis(over) == self.axis(axis) else Fraction(0)
+        return bool(datum) and datum == -place
 
     def picked(self, found: list[tuple[Atom, Fraction]]) -> Poly:
         """A product of entries picked by one datum: the entry of the product."""
@@ -816,11 +826,14 @@ class Algebra:
             return None
         for f in self.system.facts:
             s = f.lhs
-            if isinstance(s, Sum) and isinstance(s.body, Ref) and s.body.family == a.data.family and not s.guard:
-                place = next((n for n, i in enumerate(s.body.indices) if i.name == s.index), None)
-                if place is not None and a.data.indices[place].name == name and self.axis(s.axis) == self.axis(axis):
-                    self.facts_used.add(f.text)
-                    return self.of(f.rhs)
+            if not isinstance(s, Sum) or not isinstance(s.body, Ref) or s.body.family != a.data.family or s.guard:
+                continue
+            found = matched(s.body, a.data, self.system.constants)
+            if found is None or found.pop(s.index, None) != affine(name) or self.axis(s.axis) != self.axis(axis):
+                continue
+            if not any(name in i.names for i in found.values()):
+                self.facts_used.add(f.text)
+                return self.of(substitute(f.rhs, found))
         return None
 
     def size(self, axis: Axis) -> Poly:
@@ -1019,7 +1032,7 @@ class Algebra:
         if self.system.widths and all(w != 1 for w in self.system.widths) and 1 not in self.system.sizes.values():
             return r
         places = (
-            affine(0) if a.kind != "recursion" and self.system.size(a) == 1 else i
+            affine(0) if a.kind != "recursion" and i.name is not None and self.system.size(a) == 1 else i
             for a, i in zip(self.system.axes(r), r.indices, strict=True)
         )
         return Ref(r.family, tuple(places))
@@ -1349,6 +1362,18 @@ def shifts(a: Atom, name: str) -> Iterator[int]:
 
 def moved_ref(r: Ref, mapping: Mapping[str, Affine]) -> Ref:
     return Ref(r.family, tuple(i.substitute(mapping) for i in r.indices))
+
+
+def matched(pattern: Ref, r: Ref, constants: frozenset[str]) -> dict[str, Affine] | None:
+    """What the letters of a pattern stand for in a quantity; None where it is another."""
+    out: dict[str, Affine] = {}
+    for i, j in zip(pattern.indices, r.indices, strict=True):
+        if i.name is None or i.name in constants:
+            if i != j:
+                return None
+        elif out.setdefault(i.name, j) != j:
+            return None
+    return out
 
 
 def affine_of(name: str) -> Affine:

@@ -20,6 +20,7 @@ from symbackprop.read.expression import ReadLine, read_claim
 from symbackprop.read.handin import Claim, HandIn, Renaming, read_handin, renamed
 from symbackprop.read.known import Lexicon
 from symbackprop.read.latex import parse_expression
+from symbackprop.read.lexer import Source, lex
 from symbackprop.read.names import spelled
 from symbackprop.read.syntax import Fraction, Node, Row, Scripted, Symbol, Unread, children
 from symbackprop.render.latex import Latex
@@ -177,6 +178,9 @@ class Checker:
 
     def refuted(self, c: Claim, out: Finding, judged: Judged, relation: int, before: Expr | None) -> Finding:
         example = counterexample(self.setting, judged)
+        if out.chain == "proved":
+            words = "right for the first left side, but it does not follow from the line before, where the slip is"
+            return replace(out, counterexample=example, message=words)
         fixes = self.repairs(c, relation, before)
         named = judged.named or (() if fixes else self.guessed(c, relation, before))
         return replace(
@@ -193,22 +197,38 @@ class Checker:
     def repairs(self, c: Claim, relation: int, before: Expr | None) -> tuple[Fix, ...]:
         s = self.setting
         return repairs(
-            text_of(c), relation, s.system, s.notation, samples=samples_of(s.system, s.equal, s.seed), before=before
+            text_of(c, s), relation, s.system, s.notation, samples=samples_of(s.system, s.equal, s.seed), before=before
         )
 
     def guessed(self, c: Claim, relation: int, before: Expr | None) -> tuple[str, ...]:
-        return guess(text_of(c), relation, self.setting.system, self.setting.notation, before=before)
+        return guess(text_of(c, self.setting), relation, self.setting.system, self.setting.notation, before=before)
 
     def convention(self, c: Claim, relation: int, before: Expr | None) -> str | None:
         s = self.setting
         return convention(
-            text_of(c), relation, s.system, s.notation, samples=samples_of(s.system, s.equal, s.seed), before=before
+            text_of(c, s), relation, s.system, s.notation, samples=samples_of(s.system, s.equal, s.seed), before=before
         )
 
 
-def text_of(c: Claim) -> str:
-    """A row as text that reads without what the document says around it."""
-    return c.latex
+def text_of(c: Claim, setting: Setting) -> str:
+    """A row as text that reads alone: as written, or from its tokens where macros or other names of symbols stand in it."""
+    if c.raw is None:
+        return c.latex
+    try:
+        tokens = [t.text for t in lex(Source(c.latex))[0] if t.kind != "end"]
+        written = [t.text for t in c.raw.tokens if t.kind != "end"]
+    except ReadError:
+        return c.latex
+    return c.latex if tokens == written else spelled_out(written)
+
+
+def spelled_out(tokens: Sequence[str]) -> str:
+    """Tokens as LaTeX, with a space only where a command would run into a letter."""
+    out = ""
+    for t in tokens:
+        gap = out[-1:].isalpha() and t[:1].isalpha() and out[out.rfind("\\") + 1 :].isalpha() and "\\" in out
+        out += (" " if gap else "") + t
+    return out
 
 
 def under(before: Expr, side: Expr) -> Expr:

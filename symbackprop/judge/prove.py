@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from symbackprop.indices import Affine, Constraint, Guard, affine, at_least, implies, satisfiable
-from symbackprop.judge.algebra import Algebra, Beyond, atoms, moved_ref
+from symbackprop.judge.algebra import MAX_STEPS, Algebra, Beyond, atoms, moved_ref
 from symbackprop.judge.atoms import Atom, Poly, add, scaled, single
 from symbackprop.judge.scope import Equality
 from symbackprop.network import AsWritten, System
@@ -23,6 +23,9 @@ from symbackprop.symbols import Expr, Partial, Ref, families, names, substitute,
 
 ROUNDS = 40
 """How often derivatives are reduced, or definitions put in, in one proof."""
+
+STEPS_ALONE = 1500
+"""Steps of an attempt with one definition."""
 
 MAX_CASES = 5
 
@@ -197,7 +200,8 @@ class Task:
     def __init__(self, system: System, e: Equality, cell: Guard, equal: bool, generic: bool, written: bool) -> None:
         self.system, self.claim = system, e
         self.algebra = Algebra(system, (*e.guard, *cell), equal=equal, generic=generic, written=written)
-        for name, axes in e.axes.items():
+        free = {n: axes for n, axes in e.axes.items() if n not in system.constants}
+        for name, axes in free.items():
             self.algebra.axes[name] = tuple(map(self.algebra.axis, axes))
             self.algebra.ranges[name] = tuple(c for a in axes for c in a.holds(affine(name)))
         self.ranks = ranks(AsWritten(system))
@@ -261,8 +265,15 @@ class Task:
         """Definitions put in: of one family alone, then of one after another from the cost down."""
         a = self.algebra
         for spot in sorted(self.spots(p), reverse=True):
-            if self.zero(a.rewritten(p, lambda x, s=spot: self.defined(x, s))):  # type: ignore[misc]
-                return True
+            spent = a.steps
+            try:
+                a.limit = spent + STEPS_ALONE
+                if self.zero(a.rewritten(p, lambda x, s=spot: self.defined(x, s))):  # type: ignore[misc]
+                    return True
+            except Beyond:
+                pass
+            finally:
+                a.steps, a.limit = spent, MAX_STEPS
         tried: set[Spot] = set()
         for _ in range(ROUNDS):
             spots = self.spots(p) - tried

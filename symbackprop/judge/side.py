@@ -23,12 +23,13 @@ from symbackprop.read.syntax import (
     Product,
     Script,
     Scripted,
+    Sum,
     Symbol,
     Term,
     children,
 )
 from symbackprop.render.latex import Latex
-from symbackprop.symbols import Call, Ref, Size, walk
+from symbackprop.symbols import Call, Position, Ref, Size, walk
 
 TRANSPOSE = ("T", "top", "intercal")
 FLIPPED = {"<": ">", ">": "<", r"\lt": r"\gt", r"\gt": r"\lt", r"\le": r"\ge", r"\ge": r"\le", r"\leq": r"\geq", r"\geq": r"\leq"}  # fmt: skip
@@ -352,7 +353,9 @@ class Side:
                 out.append(high.removesuffix("-1"))
         for e in self.system.equations:
             for _, p in walk(e.rhs):
-                if isinstance(p, Size):
+                if isinstance(p, Size) or (
+                    isinstance(p, Position) and p.at.names and p.at.names <= self.system.constants
+                ):
                     out.append(self.printer(p))
         if self.system.mean is not None:
             out.append(self.notation.samples)
@@ -374,6 +377,10 @@ class Side:
             return
         if elementwise:
             yield from self.elementwise(spot, snippet, new, cause, cost, what)
+            return
+        if isinstance(node, Sum):
+            made = product_of((Group("(", ")", node, node.place), new), ("",), node)
+            yield Candidate((Swap(node, rf"\left({text}\right) {snippet}", made),), cause, cost, what)
             return
         factors = node.factors if isinstance(node, Product) else (node,)
         operators = node.operators if isinstance(node, Product) else ()
@@ -422,7 +429,10 @@ class Side:
     ) -> Iterator[Candidate]:
         node, text = spot.node, self.survey.text(spot.node)
         sign = r"\circ" if r"\circ" in self.text and r"\odot" not in self.text else r"\odot"
-        if not isinstance(node, BigOperator):
+        if isinstance(node, Sum):
+            made = product_of((Group("(", ")", node, node.place), new), (sign,), node)
+            yield Candidate((Swap(node, rf"\left({text}\right) {sign} {snippet}", made),), cause, cost, what)
+        elif not isinstance(node, BigOperator):
             operators = node.operators if isinstance(node, Product) else ()
             if any(op == sign for op in operators):
                 assert isinstance(node, Product)

@@ -116,7 +116,7 @@ def with_indices(text: str, spans: Iterable[tuple[int, int, str]]) -> str:
 
 @dataclass(frozen=True)
 class Spot:
-    """A product, or a single factor that could be one.
+    """A product, or a single factor that could be one; a sum where it is a whole side.
 
     Args:
         depth: 0 for a whole side or a term of it.
@@ -188,6 +188,8 @@ class Survey:
         match node:
             case Sum(terms=terms):
                 self.sums.append(node)
+                if whole and not role:
+                    self.spots.append(Spot(node, bound, depth, whole))
                 for t in terms:
                     self.term(t.body, bound, depth, role)
             case Negative(body=body):

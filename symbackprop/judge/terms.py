@@ -114,6 +114,9 @@ class Terms(Side):
         """A number or a size too many, too few, or another."""
         for spot in self.survey.spots:
             node, text = spot.node, self.survey.text(spot.node)
+            old = node
+            if isinstance(node, Sum):
+                node, text = Group("(", ")", node, node.place), rf"\left({text}\right)"
             factors = node.factors if isinstance(node, Product) else (node,)
             if self.proportional is False and (spot.whole or (spot.depth == 0 and not self.survey.sums)):
                 continue
@@ -134,7 +137,7 @@ class Terms(Side):
                 lead = "2" if new == 2 else r"\frac{1}{2}"
                 glue = r" \cdot " if number else " " if text[:1].isalpha() or new == 0.5 else ""
                 yield Candidate(
-                    (Swap(node, f"{lead}{glue}{text}", multiplied(lead, node)),),
+                    (Swap(old, f"{lead}{glue}{text}", multiplied(lead, node)),),
                     "factor",
                     cost + more,
                     f"a factor of {lead} is missing",
@@ -143,13 +146,13 @@ class Terms(Side):
                 lead = rf"\frac{{1}}{{{size}}}"
                 for one, more in ((lead, 0.4), (size, 0.8)):
                     yield Candidate(
-                        (Swap(node, f"{one} {text}", multiplied(one, node)),),
+                        (Swap(old, f"{one} {text}", multiplied(one, node)),),
                         "factor",
                         cost + more,
                         f"a factor of {one} is missing",
                     )
         for fraction in self.survey.fractions:
-            if self.is_constant(fraction.under):
+            if self.is_constant(fraction.under) and self.survey.text(fraction.over).strip() != "1":
                 over = self.survey.text(fraction.over)
                 inner = over if not isinstance(fraction.over, Sum) else rf"\left({over}\right)"
                 what = f"the denominator {self.survey.text(fraction.under)} is too many"
@@ -179,7 +182,7 @@ class Terms(Side):
         """A sum over a letter that is free here alone, or over an index that was kept fixed; a sum too many."""
         for letter in self.strays:
             for head in self.heads(letter):
-                for spot in self.survey.spots:
+                for spot in self.products:
                     mine = [q for q in self.quantities if within(q.node, spot.node) and letter in piece_letters(q)]
                     if not mine:
                         continue
@@ -244,7 +247,7 @@ class Terms(Side):
 
     def fixed_indices(self) -> Iterator[Candidate]:
         """An index that is repeated and fixed, where a sum over another letter was meant."""
-        for spot in self.survey.spots:
+        for spot in self.products:
             mine = [q for q in self.quantities if within(q.node, spot.node)]
             for text in dict.fromkeys(p.text for q in mine for p in q.lower):
                 at = [(q, p) for q in mine for p in q.lower if p.text == text]
@@ -318,6 +321,11 @@ class Terms(Side):
                     text = text[:a] + s.text + text[b:]
             new = op.body if other is None else None
             yield Candidate((Swap(op, text, new),), "extra_term", 1.4 + 0.3 * (other is None), what)
+
+    @cached_property
+    def products(self) -> list[Spot]:
+        """The products of the side, sums apart."""
+        return [s for s in self.survey.spots if not isinstance(s.node, Sum)]
 
     def ends(self, op: BigOperator, text: str) -> list[str]:
         """Where a sum over the letter of this one ends, as the row writes ends."""

@@ -50,12 +50,12 @@ def cause_words(cause: str) -> str:
 def headline(f: Finding) -> str:
     """A verdict with what belongs to it in one phrase."""
     words = VERDICT_WORDS[f.verdict]
-    if f.carried or f.chain != f.verdict:
+    if f.chain != f.verdict:
         words += " from the line before"
     if f.verdict == "proved" and f.scope:
         words += f" for {f.scope}"
     if f.carried:
-        words += ", but carries an earlier slip on"
+        words += ", but carries an earlier slip on" if f.verdict == "proved" else ", carrying an earlier slip on"
     elif f.chain != f.verdict:
         words += f", {VERDICT_WORDS[f.chain]} against the first left side"
     if f.verdict == "refuted" and f.causes and f.causes[0] != "other":
