@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
+from itertools import product
 
 from symbackprop.api import Network
+from symbackprop.check import draw_samples, positions, possible, usable
+from symbackprop.errors import ReadError
 from symbackprop.indices import Affine, Axis, Constraint, Guard, affine
 from symbackprop.judge.relation import total
 from symbackprop.judge.sampling import Difference, samples_of
 from symbackprop.judge.scope import Equality, ShapeMismatch, equality
-from symbackprop.network import System
+from symbackprop.network import AsWritten, System
+from symbackprop.oracle import CannotEvaluate, Oracle, OutOfRange, Sample
+from symbackprop.read.expression import read_claim
+from symbackprop.read.latex import parse_document
+from symbackprop.read.lexer import Source
+from symbackprop.read.syntax import Unread
 from symbackprop.symbols import (
     Add,
     Binder,
@@ -33,6 +43,7 @@ from symbackprop.symbols import (
     Ref,
     Size,
     Sum,
+    Vec,
     Where,
     Winner,
     names,
@@ -254,3 +265,192 @@ def guards(guard: Guard) -> Iterator[Guard]:
 def changed_guard(guard: Guard, draw: random.Random) -> Guard:
     options = list(guards(guard))
     return draw.choice(options) if options else guard
+
+
+# ---------------------------------------------------------------- lines of LaTeX
+
+SUBSCRIPT = re.compile(r"_\{([^{}]*)\}|_([A-Za-z0-9])")
+LAYER = re.compile(
+    r"(?<=\^\{\()[lL](?:[+-]\d)?(?=\)\})|(?<=\^)[lL](?![a-z])|(?<=\^\{)[lL](?:[+-]\d)?(?=\})|(?<=\^\{\[)[lL]"
+)
+SIGMA = re.compile(r"\\sum_(?:\{[^{}]*\}|\w)(?:\^(?:\{[^{}]*\}|\w))? ?")
+HEAD = re.compile(r"(?<![A-Za-z\\{])([a-zA-Z])(?=[_^(']|\\left\()")
+PLAIN = re.compile(r"[a-zA-Z]")
+
+Edit = Callable[[str, random.Random], Iterator[str]]
+
+
+def put(text: str, m: re.Match[str], new: str) -> str:
+    return text[: m.start()] + new + text[m.end() :]
+
+
+def subscripts(text: str, draw: random.Random) -> Iterator[str]:
+    """Index letters exchanged, replaced by others of the line, shifted by one."""
+    found = list(SUBSCRIPT.finditer(text))
+    letters = sorted({c for m in found for c in PLAIN.findall(m[1] or m[2])})
+    for m in found:
+        inner = m[1] or m[2]
+        if "=" in inner or "\\" in inner:
+            continue
+        for x in PLAIN.finditer(inner):
+            for new in letters:
+                if new != x[0]:
+                    yield put(text, m, f"_{{{put(inner, x, new)}}}")
+            yield put(text, m, f"_{{{put(inner, x, x[0] + ('+1' if draw.random() < 0.5 else '-1'))}}}")
+        if len(inner) == 2 and inner.isalpha() and inner[0] != inner[1]:
+            yield put(text, m, f"_{{{inner[::-1]}}}")
+
+
+def layers(text: str, draw: random.Random) -> Iterator[str]:
+    for m in LAYER.finditer(text):
+        options = ("l", "l-1", "l+1", "L", "L-1")
+        yield from (
+            put(text, m, new if len(new) == 1 or text[m.start() - 1] != "^" else f"{{{new}}}") for new in options
+        )
+
+
+def signs(text: str, draw: random.Random) -> Iterator[str]:
+    yield text[1:] if text.startswith("-") else f"-{text}"
+    for m in re.finditer(r" ([+-]) ", text):
+        yield put(text, m, " - " if m[1] == "+" else " + ")
+
+
+def numbers(text: str, draw: random.Random) -> Iterator[str]:
+    yield from (rf"2 \cdot {text}", rf"\frac{{1}}{{2}} {text}") if not text.startswith("-") else ()
+    for m in re.finditer(r"(?<![\w^_{.])\d(?![\d.])", text):
+        yield put(text, m, str(int(m[0]) + 1))
+        yield put(text, m, "")
+    for m in re.finditer(r"\^2|\^\{2\}", text):
+        yield put(text, m, "")
+        yield put(text, m, "^3")
+
+
+def functions(text: str, draw: random.Random) -> Iterator[str]:
+    for m in re.finditer(r"'|\\prime", text):
+        yield put(text, m, "")
+    for m in re.finditer(r"\\(log|exp|tanh)(?![a-z])", text):
+        yield put(text, m, rf"\{'exp' if m[1] == 'log' else 'log'}")
+    for m in re.finditer(r"\^\\top|\^T(?![A-Za-z])|\\odot", text):
+        yield put(text, m, "")
+
+
+def heads(text: str, draw: random.Random) -> Iterator[str]:
+    """One letter of a quantity for another."""
+    found = list(HEAD.finditer(text))
+    letters = sorted({m[1] for m in found})
+    for m in found:
+        options = [c for c in (*letters, {"a": "z", "z": "a"}.get(m[1], "")) if c and c != m[1]]
+        if options:
+            yield put(text, m, draw.choice(options))
+
+
+def sums(text: str, draw: random.Random) -> Iterator[str]:
+    for m in SIGMA.finditer(text):
+        yield put(text, m, "")
+        bounds = re.search(r"=(\d)\}\^(?:\{(\w)\}|(\w))", m[0])
+        if bounds:
+            yield put(text, m, m[0].replace(f"={bounds[1]}", f"={int(bounds[1]) + 1}", 1))
+            last = bounds[2] or bounds[3]
+            yield put(text, m, m[0][: m[0].rindex("^")] + f"^{{{last}-1}} ")
+
+
+def factors(text: str, draw: random.Random) -> Iterator[str]:
+    parts = text.split(r"\, ")
+    if len(parts) > 1 and text.count("{") == sum(p.count("{") for p in parts):
+        for n, p in enumerate(parts):
+            if p.count("{") == p.count("}") and p.count(r"\left") == p.count(r"\right"):
+                yield r"\, ".join(parts[:n] + parts[n + 1 :])
+                yield r"\, ".join([*parts, p])
+
+
+EDITS: tuple[Edit, ...] = (subscripts, layers, signs, numbers, functions, heads, sums, factors)
+
+
+def line_slips(line: str, draw: random.Random, each: int = 3) -> list[str]:
+    """Slips in the right side of `left = right`, at most so many of each kind; few of them leave the line true."""
+    left, _, right = line.partition("=")
+    right, comma, aside = right.strip().partition(r"\qquad")
+    out: dict[str, None] = {}
+    for edit in EDITS:
+        made = [x for x in dict.fromkeys(edit(right.strip(), draw)) if x.strip() not in ("", right.strip())]
+        for x in draw.sample(made, min(each, len(made))):
+            out[f"{left.strip()} = {x.strip()} {comma}{aside}".rstrip()] = None
+    return list(out)
+
+
+def right_lines(net: Network, goals: int = 3) -> list[str]:
+    """Lines that the derivations of a model print."""
+    out: dict[str, None] = {}
+    families = [n for n, f in net.system.families.items() if f.kind == "parameter" and f.over is None][:goals]
+    for goal in families or [None]:
+        for step in net.derive(goal).steps:
+            line = step.latex()
+            left, _, right = line.partition(" = ")
+            if right and left != right and r"\cdots" not in line:
+                out[line] = None
+    return list(out)
+
+
+# ---------------------------------------------------------------- numbers, by a way of their own
+
+
+def wrong(net: Network, line: str, seeds: Iterable[int] = (101, 202)) -> bool | None:
+    """Whether the two sides of a line differ on sample networks that the judge does not draw; None where nothing is said."""
+    document = parse_document(line)
+    if len(document.rows) != 1 or isinstance(document.rows[0], Unread):
+        return None
+    try:
+        read = read_claim(document.rows[0], Source(document.text), net.system, net.notation)
+    except ReadError:
+        return None
+    if len(read.sides) != 2 or read.apart:
+        return None
+    sides, axes = [], dict(read.free)
+    for e in read.sides:
+        e, count = total(e), 0
+        while isinstance(e, Vec):
+            axes.setdefault(f"_{count}", e.axis)
+            e, count = substitute(e.body, {e.index: affine(f"_{count}")}), count + 1
+        sides.append(e)
+    tried = False
+    for seed in seeds:
+        for oracle in oracles(net.system, tuple(sides), seed):
+            for point in points(axes, read.guard, oracle, random.Random(seed)):
+                try:
+                    a, b = (oracle.evaluate(e, point) for e in sides)
+                    tried = True
+                    if not oracle.agree(a, b):
+                        return True
+                except (CannotEvaluate, OutOfRange, KeyError):
+                    continue
+    return False if tried else None
+
+
+def oracles(system: System, sides: tuple[Expr, ...], seed: int) -> Iterator[Oracle]:
+    """Networks with other data than the judge's; those of one system are kept."""
+    for sample in draw_samples(system, list(sides), seed):
+        yield kept_oracle(AsWritten(system), sample)
+
+
+@lru_cache(maxsize=512)
+def kept_oracle(system: AsWritten, sample: Sample) -> Oracle:
+    return usable(system.system, sample)
+
+
+def points(axes: dict[str, Axis], guard: Guard, oracle: Oracle, draw: random.Random) -> Iterator[dict[str, int]]:
+    """Places of the free indices, the times and layers among them in every order."""
+    sample = oracle.sample
+    standing = {**oracle.standing, "n": max((0, *sample.widths))}
+    clocks = [x for x, a in axes.items() if a.kind == "recursion"]
+    times = list(product(range(max([sample.layers, *dict(sample.sizes).values()]) + 1), repeat=len(clocks)))
+    draw.shuffle(times)
+    for values in (times[:4] * 2)[:6]:
+        point = {**standing, **dict(zip(clocks, values, strict=True))}
+        try:
+            for x, a in axes.items():
+                if x not in clocks:
+                    point[x] = draw.randrange(positions(a, sample, point))
+        except (IndexError, KeyError, ValueError):
+            continue
+        if possible(guard, point):
+            yield point

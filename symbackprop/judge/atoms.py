@@ -6,12 +6,12 @@ negative for what stands below a line. Polynomials inside atoms (an argument, a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from symbackprop.indices import Axis, Constraint
+from symbackprop.indices import Affine, Axis, Constraint
 from symbackprop.symbols import Ref
 
 Mono: TypeAlias = "frozenset[tuple[Atom, Fraction]]"
@@ -211,3 +211,100 @@ def condition(c: Constraint) -> Atom:
     if c.equal and str(-c.expr) < str(c.expr):
         c = Constraint(-c.expr, True)
     return Atom("cond", c)
+
+
+# ---------------------------------------------------------------- walking and renaming
+
+
+def atoms(p: Poly | Frozen) -> Iterator[Atom]:
+    """Every atom of a polynomial, those inside atoms included."""
+    for m, _ in items(p):
+        yield from mono_atoms(m)
+
+
+def mono_atoms(m: Mono) -> Iterator[Atom]:
+    for a, _ in m:
+        yield a
+        match a.kind:
+            case "fn":
+                yield from atoms(a.data[3])
+            case "test":
+                yield from atoms(a.data[1])
+            case "group":
+                yield from atoms(a.data)
+            case "block":
+                yield from mono_atoms(a.data[1])
+            case "over":
+                yield from mono_atoms(a.data[3])
+                yield from atoms(a.data[4])
+
+
+def shifts(a: Atom, name: str) -> Iterator[int]:
+    """The numbers added to an index wherever it stands in a quantity."""
+    for x in mono_atoms(frozenset({(a, UNIT)})):
+        refs = [x.data] if x.kind == "ref" else list(x.data[:2]) if x.kind == "partial" else []
+        for r in refs:
+            for i in r.indices:
+                if dict(i.terms).get(name) == 1 and len(i.terms) == 1:
+                    yield i.const
+
+
+def renamed(m: Mono, mapping: Mapping[str, Affine]) -> Mono:
+    return frozenset((renamed_atom(a, mapping), e) for a, e in m)
+
+
+def renamed_atom(a: Atom, mapping: Mapping[str, Affine]) -> Atom:
+    """An atom under other names, without any simplification."""
+    if a.names.isdisjoint(mapping):
+        return a
+    match a.kind:
+        case "ref":
+            return Atom("ref", moved_ref(a.data, mapping))
+        case "partial":
+            top, bottom, direct = a.data
+            return Atom("partial", (moved_ref(top, mapping), moved_ref(bottom, mapping), direct))
+        case "size":
+            return Atom("size", a.data.substitute(mapping))
+        case "pos":
+            value = affine_of(a.data).substitute(mapping)
+            return Atom("pos", value.terms[0][0]) if len(value.terms) == 1 and not value.const else a
+        case "cond":
+            return condition(a.data.substitute(mapping))
+        case "on":
+            return Atom("on", (a.data[0].substitute(mapping), a.data[1].substitute(mapping)))
+        case "fn":
+            name, order, at, argument = a.data
+            return Atom("fn", (name, order, at and at.substitute(mapping), renamed_frozen(argument, mapping)))
+        case "test":
+            return Atom("test", (a.data[0], renamed_frozen(a.data[1], mapping)))
+        case "group":
+            return Atom("group", renamed_frozen(a.data, mapping))
+        case "block":
+            binders, mono = a.data
+            return Atom("block", (tuple((n, x.substitute(mapping)) for n, x in binders), renamed(mono, mapping)))
+        case "over":
+            head, name, axis, conditions, body, place = a.data
+            return Atom(
+                "over",
+                (
+                    head,
+                    name,
+                    axis.substitute(mapping),
+                    renamed(conditions, mapping),
+                    renamed_frozen(body, mapping),
+                    place and place.substitute(mapping),
+                ),
+            )
+    return a
+
+
+def renamed_frozen(p: Frozen, mapping: Mapping[str, Affine]) -> Frozen:
+    return frozenset((renamed(m, mapping), c) for m, c in p)
+
+
+def moved_ref(r: Ref, mapping: Mapping[str, Affine]) -> Ref:
+    return Ref(r.family, tuple(i.substitute(mapping) for i in r.indices))
+
+
+def affine_of(name: str) -> Affine:
+    return Affine(((name, 1),))

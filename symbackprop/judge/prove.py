@@ -14,8 +14,9 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from symbackprop.indices import Affine, Constraint, Guard, affine, at_least, implies, satisfiable
-from symbackprop.judge.algebra import MAX_STEPS, Algebra, Beyond, atoms, moved_ref
-from symbackprop.judge.atoms import Atom, Poly, add, scaled, single
+from symbackprop.judge.atoms import Atom, Poly, add, atoms, moved_ref, scaled, single
+from symbackprop.judge.calculus import Calculus
+from symbackprop.judge.ring import MAX_STEPS, Beyond
 from symbackprop.judge.scope import Equality
 from symbackprop.network import AsWritten, System
 from symbackprop.rules.graph import not_later, reaches
@@ -199,7 +200,7 @@ class Task:
 
     def __init__(self, system: System, e: Equality, cell: Guard, equal: bool, generic: bool, written: bool) -> None:
         self.system, self.claim = system, e
-        self.algebra = Algebra(system, (*e.guard, *cell), equal=equal, generic=generic, written=written)
+        self.algebra = Calculus(system, (*e.guard, *cell), equal=equal, generic=generic, written=written)
         free = {n: axes for n, axes in e.axes.items() if n not in system.constants}
         for name, axes in free.items():
             self.algebra.axes[name] = tuple(map(self.algebra.axis, axes))

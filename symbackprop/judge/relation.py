@@ -264,6 +264,7 @@ def inputs(system: System, oracle: Oracle) -> dict[str, Any]:
     """Every datum that was used, in nested lists, and the functions that were drawn."""
     out: dict[str, Any] = {}
     arrays: dict[str, dict[tuple[int, ...], str]] = {}
+    several = len({k[0] for k in oracle.values}) > 1
     for (sample, family, indices), value in sorted(oracle.values.items(), key=lambda t: t[0]):
         f = system.family(family)
         if oracle.equation(family, indices) is not None:
@@ -271,7 +272,7 @@ def inputs(system: System, oracle: Oracle) -> dict[str, Any]:
         layers = [i for i, a in zip(indices, f.axes, strict=True) if a.kind == "recursion"]
         rest = tuple(i for i, a in zip(indices, f.axes, strict=True) if a.kind != "recursion")
         name = f"{family}^({','.join(map(str, layers))})" if layers else family
-        if system.mean is not None and f.kind != "parameter":
+        if several and f.kind != "parameter":
             name += f" of sample {sample}"
         arrays.setdefault(name, {})[rest] = shown(value)
     for name, entries in arrays.items():
