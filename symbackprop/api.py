@@ -299,37 +299,51 @@ class Network:
         Raises:
             GoalError: The goal is no derivative of this network.
             ReadError: A renaming in `let` is not understood. Of `text` nothing is ever raised.
+            UnknownNameError: A renaming is of what is no symbol of this network.
 
         >>> report = dense().check(r"\frac{\partial C_0}{\partial a_j^{(L)}} = a_j^{(L)} - y_j")
         >>> report.verdict, report.claims[0].causes[0]
         ('refuted', 'factor')
         """
-        from symbackprop.judge import Setting, check
+        from symbackprop.errors import UnknownNameError
+        from symbackprop.judge import Setting, check, known_symbol
         from symbackprop.read.handin import read_let
 
+        lets = tuple(read_let(x) for x in let)
+        for r in lets:
+            if not known_symbol(self.system, self.notation, r.old):
+                known = ", ".join(s for s in self.system.families)
+                raise UnknownNameError(f"let {r.new} = {r.old}: {r.old} is no symbol of this network; known: {known}")
         return check(
             Setting(self.system, self.notation),
             text,
             goal=self.goal(goal) if goal is not None else None,
             asked=goal or "",
-            lets=tuple(read_let(x) for x in let),
+            lets=lets,
             name=name,
             model=self.label,
             explain=self._explained if explain else None,
         )
 
     def _explained(self, left: Expr) -> tuple[tuple[str, str], ...]:
-        """The steps to the right answer for a left side: names of rules and LaTeX."""
+        """The lines to the right answer for a left side: names of rules and LaTeX."""
         from symbackprop.errors import SymbackpropError
         from symbackprop.symbols import Partial
 
         if not isinstance(left, Partial):
             return ()
         try:
-            derivation = Derivation(self, left)
-            return tuple((s.rule, s.latex()) for s in derivation.steps)
+            record = Derivation(self, left).record
         except SymbackpropError:
             return ()
+        lines = []
+        for section in record.sections:
+            rules = dict.fromkeys(s.rule for s in section.steps if s.level.name == "LECTURE") or {
+                section.steps[-1].rule: None
+            }
+            equation = (ExprView(self, e).latex() for e in (section.subject, section.result))
+            lines.append((", ".join(rules), " = ".join(equation)))
+        return tuple(lines)
 
     def _first_goal(self) -> str:
         """The family of the textbook goal: the first parameter that the cost depends on, or else the first datum."""

@@ -556,9 +556,14 @@ class Oracle:
                 return self.is_zero(d) == (c.op == "==")
             if isinstance(d, Mod):
                 raise CannotEvaluate("no order modulo a prime")
-            outcome = {"<": d < 0, "<=": d <= 0, ">": d > 0, ">=": d >= 0}.get(c.op)
-            if outcome is None or (not whole and self.intervals is None and d == 0):
+            # An interval that overlaps 0 decides nothing, unless it is the very point 0.
+            exact = self.intervals is None or bool(d == 0)
+            below, above = bool(d < 0), bool(d > 0)
+            if not below and not above and not (exact and whole):
                 raise CannotEvaluate("on the boundary between two cases")
+            outcome = {"<": below, "<=": not above, ">": above, ">=": not below, "==": not (below or above)}.get(c.op)
+            if outcome is None:
+                outcome = below or above
             return bool(outcome)
 
         return test

@@ -368,14 +368,24 @@ EDITS: tuple[Edit, ...] = (subscripts, layers, signs, numbers, functions, heads,
 
 def line_slips(line: str, draw: random.Random, each: int = 3) -> list[str]:
     """Slips in the right side of `left = right`, at most so many of each kind; few of them leave the line true."""
-    left, _, right = line.partition("=")
-    right, comma, aside = right.strip().partition(r"\qquad")
+    left, right = halves(line)
+    right, aside_sign, aside = right.partition(r"\qquad")
     out: dict[str, None] = {}
     for edit in EDITS:
         made = [x for x in dict.fromkeys(edit(right.strip(), draw)) if x.strip() not in ("", right.strip())]
         for x in draw.sample(made, min(each, len(made))):
-            out[f"{left.strip()} = {x.strip()} {comma}{aside}".rstrip()] = None
+            out[f"{left.strip()} = {x.strip()} {aside_sign}{aside}".rstrip()] = None
     return list(out)
+
+
+def halves(line: str) -> tuple[str, str]:
+    """Both sides of a line, at the last equals sign that stands in no braces; slips go into the right one."""
+    depth, at = 0, -1
+    for n, c in enumerate(line):
+        depth += (c == "{") - (c == "}")
+        if c == "=" and depth == 0 and r"\qquad" not in line[:n]:
+            at = n
+    return (line[:at], line[at + 1 :]) if at >= 0 else (line, "")
 
 
 def right_lines(net: Network, goals: int = 3) -> list[str]:
@@ -396,10 +406,10 @@ def right_lines(net: Network, goals: int = 3) -> list[str]:
 
 def wrong(net: Network, line: str, seeds: Iterable[int] = (101, 202)) -> bool | None:
     """Whether the two sides of a line differ on sample networks that the judge does not draw; None where nothing is said."""
-    document = parse_document(line)
-    if len(document.rows) != 1 or isinstance(document.rows[0], Unread):
-        return None
     try:
+        document = parse_document(line)
+        if len(document.rows) != 1 or isinstance(document.rows[0], Unread):
+            return None
         read = read_claim(document.rows[0], Source(document.text), net.system, net.notation)
     except ReadError:
         return None
@@ -454,3 +464,61 @@ def points(axes: dict[str, Axis], guard: Guard, oracle: Oracle, draw: random.Ran
             continue
         if possible(guard, point):
             yield point
+
+
+# ---------------------------------------------------------------- broken text
+
+TOKEN = re.compile(r"\\[A-Za-z]+|\\.|[A-Za-z]+|\d+|\s+|.", re.DOTALL)
+
+PIECES = (
+    "{", "}", "_", "^", "&", r"\\", "=", r"\left(", r"\right)", r"\frac", r"\sum_k", r"\partial", "'", "$", r"\[", r"\]", "%", "~",
+    r"\begin{cases}", r"\end{cases}", r"\max", r"\mathbb{1}[", "]", "|", "999999999", "^{-1}", r"\sqrt", r"\log", r"\cdots", "\x00", "é",
+    r"\def\x{\x\x}", r"\newcommand{\a}[1]{#1#1}", "j", "L", "l+1", "(", ")", ",", "0", "w_{jk}^{(l)}", r"\delta_{jk}", r"\quad", "2",
+)  # fmt: skip
+
+WRAPPINGS = (
+    "{}",
+    "\\[ {} \\]",
+    "\\begin{{align}}\n{}\n\\end{{align}}",
+    "# Notes\n\nSo $${}$$ and\n",
+    "\\documentclass{{article}}\\begin{{document}}Then ${}$.\\end{{document}}",
+    '{{"cells": [{{"cell_type": "markdown", "source": ["$${}$$"]}}], "nbformat": 4}}',
+)
+
+
+def garbled(line: str, other: str, draw: random.Random) -> str:
+    """A line cut, with pieces lost, doubled, exchanged, put in, or grown together with another."""
+    tokens = TOKEN.findall(line)
+    for _ in range(draw.choice((0, 1, 1, 1, 1, 2, 4))):
+        if not tokens:
+            break
+        n = draw.randrange(len(tokens))
+        match draw.randrange(7):
+            case 0:
+                del tokens[n]
+            case 1:
+                tokens.insert(n, draw.choice(PIECES))
+            case 2:
+                tokens[n] = draw.choice(PIECES)
+            case 3:
+                tokens.insert(n, tokens[draw.randrange(len(tokens))])
+            case 4:
+                del tokens[n:]
+            case 5:
+                m = draw.randrange(len(tokens))
+                tokens[n], tokens[m] = tokens[m], tokens[n]
+            case 6:
+                tokens[n:] = TOKEN.findall(other)[n:]
+    return "".join(tokens)
+
+
+def hand_in(lines: list[str], draw: random.Random) -> bytes:
+    """A document of a few broken lines; now and then with broken bytes, or with nothing but bytes."""
+    if draw.random() < 0.02:
+        return draw.randbytes(draw.randrange(400))
+    chosen = [garbled(draw.choice(lines), draw.choice(lines), draw) for _ in range(draw.choice((1, 1, 1, 1, 2)))]
+    data = draw.choice(WRAPPINGS).format(" \\\\\n".join(chosen)).encode("utf-8", "surrogatepass")
+    for _ in range(draw.choice((0, 0, 0, 0, 0, 0, 0, 1, 4)) if data else 0):
+        n = draw.randrange(len(data))
+        data = data[:n] + bytes([draw.randrange(256)]) + data[n + draw.randrange(2) :]
+    return data

@@ -34,13 +34,17 @@ def network(name: str) -> Network:
     return load(HERE / f"settings/claims/{name}.tex")
 
 
+def model_of(claim: dict[str, Any]) -> str:
+    """The model file of the network that a claim speaks of."""
+    return MODELS[hashlib.sha1(json.dumps(claim["network"], sort_keys=True).encode()).hexdigest()]
+
+
 @cache
 def report(name: str) -> Report:
     """What is said of one claim of the corpus."""
     c = BY_ID[name]
-    model = MODELS[hashlib.sha1(json.dumps(c["network"], sort_keys=True).encode()).hexdigest()]
     text = c["claim"] if isinstance(c["claim"], str) else "\n\n".join(c["claim"])
-    return network(model).check(text, explain=False)
+    return network(model_of(c)).check(text, explain=False)
 
 
 def share(names: list[str], holds: Callable[[str], bool]) -> float:

@@ -266,7 +266,10 @@ class Algebra(Ends):
     def logarithm(self, p: Poly) -> Poly:
         if len(p) == 1:
             ((m, c),) = p.items()
-            if c > 0 and all(positive(a) or a.kind == "group" for a, _ in m) and (m or c != 1):
+            loose = [(a, e) for a, e in m if not positive(a)]
+            # One factor of any sign is positive where the product is, if its power is odd; of two nothing is known.
+            apart = not loose or (len(loose) == 1 and loose[0][0].kind == "group" and abs(loose[0][1]) == 1)
+            if c > 0 and apart and (m or c != 1):
                 out: Poly = {} if c == 1 else single(Atom("fn", ("log", 0, None, frozen(constant(c)))))
                 for a, e in m:
                     if a.kind == "fn" and a.data[:2] == ("exp", 0):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,13 +11,14 @@ from itertools import pairwise
 from symbackprop.errors import ReadError, ReadIndexError, ReadShapeError
 from symbackprop.indices import Guard, affine
 from symbackprop.judge.conventions import convention
-from symbackprop.judge.own_names import OwnNames
+from symbackprop.judge.own_names import OwnNames, respelled
 from symbackprop.judge.prove import Lemma, follows
-from symbackprop.judge.relation import Judged, Setting, counterexample, judge, scope_of
+from symbackprop.judge.relation import Judged, Setting, counterexample, judge, scope_of, total
 from symbackprop.judge.sampling import samples_of
-from symbackprop.judge.scope import equality
+from symbackprop.judge.scope import ShapeMismatch, equality
 from symbackprop.judge.slips import guess, repairs
-from symbackprop.read.expression import ReadLine, read_claim
+from symbackprop.notation import Notation
+from symbackprop.read.expression import ReadLine, read_claim, read_line
 from symbackprop.read.handin import Claim, HandIn, Renaming, read_handin, renamed
 from symbackprop.read.known import Lexicon
 from symbackprop.read.latex import parse_expression
@@ -26,6 +28,9 @@ from symbackprop.read.syntax import Fraction, Node, Row, Scripted, Symbol, Unrea
 from symbackprop.render.latex import Latex
 from symbackprop.report import Finding, Fix, Report, Verdict
 from symbackprop.symbols import ZERO, Expr, Partial, Ref, Where, substitute
+
+AGAIN = 1_000
+"""Added to the seed for samples on which a repair is tried once more."""
 
 MAX_LEMMAS = 20
 """Proved lines that later proofs may use."""
@@ -61,8 +66,12 @@ class Checker:
     right: list[Lemma] = field(default_factory=list)
     explain: Callable[[Expr], tuple[tuple[str, str], ...]] | None = None
 
+    taken: tuple[Renaming, ...] = ()
+
     def __post_init__(self) -> None:
-        self.names = OwnNames(self.setting.system, self.setting.notation)
+        s = self.setting
+        self.names = OwnNames(s.system, s.notation)
+        self.spelling = respelled(s.system, s.notation, self.taken) if self.taken else s.notation
 
     def findings(self, handin: HandIn) -> Iterator[Finding]:
         for c in handin.claims:
@@ -84,6 +93,8 @@ class Checker:
         if isinstance(c.row, Unread):
             return self.open(c, "not_understood", str(c.row.error))
         try:
+            if c.definition and (r := self.renames(c)) is not None:
+                return self.open(c, "definition", f"taken: {r.new} for {as_typed(r.old)}")
             if c.definition and (names := self.names.defining(c.row, c.source)) is not None:
                 self.names = names
                 f = self.open(c, "definition", "a name of your own, read as what it stands for from here on")
@@ -100,11 +111,15 @@ class Checker:
             return self.open(c, "not_understood", str(x))
         return self.compared(c, c.row, line)
 
+    def renames(self, c: Claim) -> Renaming | None:
+        """The renaming that a row says, where it was taken."""
+        return next((r for r in self.taken if r.line == c.line and r.said == c.latex), None)
+
     def ill_formed(self, c: Claim, message: str, cause: str) -> Finding:
         """A line that no reading makes well-formed is refuted in the words of its fault."""
         f = self.open(c, "refuted", message, (cause,))
         fixes = self.repairs(c, 0, None)
-        named = () if fixes else tuple(x for x in self.guessed(c, 0, None) if x != "other") or (cause,)
+        named = tuple(x for x in self.guessed(c, 0, None) if x != "other") or (cause,)
         return replace(f, fixes=fixes, named=named, convention=self.convention(c, 0, None))
 
     def compared(self, c: Claim, row: Row, line: ReadLine) -> Finding:
@@ -182,7 +197,9 @@ class Checker:
             words = "right for the first left side, but it does not follow from the line before, where the slip is"
             return replace(out, counterexample=example, message=words)
         fixes = self.repairs(c, relation, before)
-        named = judged.named or (() if fixes else self.guessed(c, relation, before))
+        named = (*judged.named, *self.guessed(c, relation, before))
+        if fixes or judged.named:
+            named = tuple(x for x in named if x != "other")
         return replace(
             out,
             counterexample=example,
@@ -195,22 +212,39 @@ class Checker:
     # ------------------------------------------------------------ slips
 
     def repairs(self, c: Claim, relation: int, before: Expr | None) -> tuple[Fix, ...]:
+        """Repairs in the author's own symbols where these are letters for letters, else in the model's."""
         s = self.setting
-        return repairs(
-            text_of(c, s), relation, s.system, s.notation, samples=samples_of(s.system, s.equal, s.seed), before=before
-        )
+        samples = samples_of(s.system, s.equal, s.seed)
+        ways = [(c.latex, self.spelling), (text_of(c), s.notation)]
+        for text, notation in ways if ways[0] != ways[1] else ways[:1]:
+            found = repairs(text, relation, s.system, notation, samples=samples, before=before)
+            sound = tuple(f for f in found if self.sound(f, relation, notation, before))
+            if sound:
+                return sound
+        return ()
+
+    def sound(self, fix: Fix, relation: int, notation: Notation, before: Expr | None) -> bool:
+        """Whether a repair also holds on networks that were not looked at when it was found."""
+        s = self.setting
+        try:
+            sides = read_line(fix.latex, s.system, notation)
+            a, b = ((before, *sides) if before is not None else sides)[relation : relation + 2]
+            e = equality(s.system, total(a), total(b))
+        except (ReadError, ShapeMismatch, ValueError):
+            return False
+        return samples_of(s.system, s.equal, s.seed + AGAIN).compare(e, networks=2).difference is None
 
     def guessed(self, c: Claim, relation: int, before: Expr | None) -> tuple[str, ...]:
-        return guess(text_of(c, self.setting), relation, self.setting.system, self.setting.notation, before=before)
+        return guess(text_of(c), relation, self.setting.system, self.setting.notation, before=before)
 
     def convention(self, c: Claim, relation: int, before: Expr | None) -> str | None:
         s = self.setting
         return convention(
-            text_of(c, s), relation, s.system, s.notation, samples=samples_of(s.system, s.equal, s.seed), before=before
+            text_of(c), relation, s.system, s.notation, samples=samples_of(s.system, s.equal, s.seed), before=before
         )
 
 
-def text_of(c: Claim, setting: Setting) -> str:
+def text_of(c: Claim) -> str:
     """A row as text that reads alone: as written, or from its tokens where macros or other names of symbols stand in it."""
     if c.raw is None:
         return c.latex
@@ -361,11 +395,16 @@ def check(
     own = tuple(r for r in handin.lets if new_symbol(setting, r))
     if own:
         handin = renamed(handin, own)
-    checker = Checker(setting, goal, explain=explain)
+    checker = Checker(setting, goal, explain=explain, taken=(*lets, *own))
     findings = tuple(checker.findings(handin))
     answered = any(f.answers for f in findings) if goal is not None else None
-    taken = tuple((r.new, r.old) for r in (*lets, *own))
+    taken = tuple((r.new, as_typed(r.old)) for r in (*lets, *own))
     return Report(name, findings, answered, taken, handin.notes, asked, model, time.perf_counter() - started)
+
+
+def as_typed(latex: str) -> str:
+    """A symbol without the braces that one letter or digit needs none of: C_0 for C_{0}."""
+    return re.sub(r"([_^])\{(\w)\}", r"\1\2", latex)
 
 
 def new_symbol(setting: Setting, r: Renaming) -> bool:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from symbackprop.errors import ReadError
 from symbackprop.network import System
 from symbackprop.notation import Notation, Written
 from symbackprop.read.expression import read_claim
+from symbackprop.read.handin import Renaming
 from symbackprop.read.known import Lexicon
+from symbackprop.read.latex import parse_expression
 from symbackprop.read.lexer import Source
 from symbackprop.read.names import latex_letter, letter_of, spelled
 from symbackprop.read.syntax import Group, Node, Row, Script, Scripted, Symbol
+from symbackprop.render.scripts import latex_name
 from symbackprop.symbols import D, Expr, Family, Partial, Ref, Vec, names, substitute, transform
 
 
@@ -110,6 +114,46 @@ class OwnNames:
         return transform(e, replaced)
 
 
+def respelled(system: System, notation: Notation, renamings: Sequence[Renaming]) -> Notation:
+    """The notation of an author who calls symbols by other names, as far as these are letters of their own."""
+    lexicon = Lexicon(system, notation)
+    written, letters = dict(notation.written), dict(notation.letters)
+    functions = {f: latex_of_function(f, notation) for f in dict.fromkeys(lexicon.functions.values())}
+    for r in renamings:
+        old = plain(r.old)
+        family = next((n for n in system.families if plain(lexicon.latex(n)) == old), None)
+        function = next((f for f, latex in functions.items() if plain(latex) == old), None)
+        if family is not None and family in written:
+            written[family] = replace(written[family], letter=r.new)
+        elif family is not None:
+            letters[family] = r.new
+        elif function is not None:
+            letters[function] = r.new
+    return replace(notation, written=written, letters=letters)
+
+
+def known_symbol(system: System, notation: Notation, text: str) -> bool:
+    """Whether a text is a symbol of the network: a quantity, a function, the letter of a gradient, an index or a size."""
+    lexicon = Lexicon(system, notation)
+    node = parse_expression(text)
+    base = node.base if isinstance(node, Scripted) else node
+    if not isinstance(base, Symbol):
+        return False
+    name = spelled(base)
+    indices = {x for f in system.families.values() for x in f.indices}
+    known = {*lexicon.looks, *lexicon.functions, *lexicon.gradients, *lexicon.aliases, *system.constants, *indices}
+    return name in known or any(plain(lexicon.latex(n)) == plain(text) for n in system.families)
+
+
+def latex_of_function(name: str, notation: Notation) -> str:
+    return notation.letters.get(name) or latex_name(name)
+
+
+def plain(latex: str) -> str:
+    """LaTeX of a symbol without braces and gaps, to compare it by."""
+    return "".join(x for x in latex if x not in "{} ")
+
+
 def scripts(node: Node) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None, str]:
     """The letters below and above a symbol, and the brackets above; None where they are no letters."""
     if not isinstance(node, Scripted):
@@ -136,4 +180,4 @@ def letters(nodes: tuple[Node, ...]) -> tuple[str, ...] | None:
     return tuple(x for x in found if x is not None) if None not in found else None
 
 
-__all__ = ["ByOwnName", "Named", "OwnNames"]
+__all__ = ["ByOwnName", "Named", "OwnNames", "known_symbol", "respelled"]

@@ -239,7 +239,7 @@ def plain_differences(system: System, e: Equality, d: Difference) -> Iterator[Di
             oracle = Plain(
                 system, replace(sample, layers=layers, widths=widths, seed=seed, arithmetic="exact rationals")
             )
-            for env in places(system, oracle.sample, e, 2):
+            for env in places(system, oracle.sample, e, 3):
                 try:
                     a, b = oracle.evaluate(e.left, env), oracle.evaluate(e.right, env)
                 except (CannotEvaluate, OutOfRange):
@@ -348,9 +348,12 @@ def ranges(system: System, e: Equality) -> Iterator[str]:
             yield " <= ".join(
                 x for x in (str(bottom) if bottom is not None else "", n, str(top) if top is not None else "") if x
             )
+    least: dict[str, int] = {}
     for c in e.guard:
         if c.expr.names and c.expr.names <= system.constants and not c.equal and c.expr.const < -1:
-            yield f"{c.expr - c.expr.const} >= {-c.expr.const}"
+            what = str(c.expr - c.expr.const)
+            least[what] = max(least.get(what, 0), -c.expr.const)
+    yield from (f"{what} >= {n}" for what, n in least.items())
 
 
 def strongest(bounds: list[Affine], sign: int) -> Affine | None:
@@ -368,4 +371,4 @@ def strongest(bounds: list[Affine], sign: int) -> Affine | None:
     return out
 
 
-__all__ = ["Judged", "Setting", "counterexample", "judge", "scope_of"]
+__all__ = ["Judged", "Setting", "counterexample", "judge", "scope_of", "total"]

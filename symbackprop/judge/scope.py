@@ -60,6 +60,10 @@ def equality(system: System, left: Expr, right: Expr, said: Guard = (), apart: t
     Raises:
         ShapeMismatch: One is an array that the other is not, or over other axes.
     """
+    for name, value in fixed(said, system.constants).items():
+        left, right = substitute(left, {name: value}), substitute(right, {name: value})
+        said = tuple(c.substitute({name: value}) for c in said)
+        apart = tuple(a.substitute({name: value}) for a in apart)
     free_left, free_right = names(left) - system.constants, names(right) - system.constants
     a, b, entries = entrywise(left, right, names(left) | names(right) | system.constants)
     guard = tuple(dict.fromkeys((*said, *existence(system, (a, b)))))
@@ -68,6 +72,19 @@ def equality(system: System, left: Expr, right: Expr, said: Guard = (), apart: t
         for name, found in node_axes(e, system).items():
             axes[name] = tuple(dict.fromkeys((*axes.get(name, ()), *found)))
     return Equality(a, b, guard, axes, entries, free_left, free_right, apart)
+
+
+def fixed(guard: Guard, constants: frozenset[str]) -> dict[str, Affine]:
+    """The letters that a line says the value of: l = L, with that value."""
+    out: dict[str, Affine] = {}
+    for c in guard:
+        c = c.substitute(out)
+        name = next((n for n, k in c.expr.terms if abs(k) == 1 and n not in constants and "*" not in n), None)
+        if c.equal and name is not None:
+            k = dict(c.expr.terms)[name]
+            value = (c.expr - Affine(((name, k),))) * -k
+            out = {n: a.substitute({name: value}) for n, a in out.items()} | {name: value}
+    return out
 
 
 def entrywise(left: Expr, right: Expr, taken: Iterable[str]) -> tuple[Expr, Expr, tuple[str, ...]]:
@@ -111,7 +128,10 @@ def entry(e: Expr, letter: str) -> Expr:
 
 
 def axis_name(axis: Axis) -> str:
-    return f"{axis.label}_{axis.at}" if axis.at is not None else axis.label
+    if axis.at is None:
+        return axis.label
+    at = str(axis.at)
+    return f"{axis.label}_{at}" if len(at) == 1 else f"{axis.label}_{{{at}}}"
 
 
 def existence(system: System, sides: tuple[Expr, ...]) -> Guard:

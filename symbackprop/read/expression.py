@@ -24,7 +24,7 @@ from symbackprop.read.known import Lexicon, lexicon_of, undefined
 from symbackprop.read.known_axes import KnownAxes, KnownSettler
 from symbackprop.read.latex import parse_document
 from symbackprop.read.lexer import Source
-from symbackprop.read.names import letter_of
+from symbackprop.read.names import letter_of, spelled
 from symbackprop.read.ranges import Said
 from symbackprop.read.rewrite import relettered
 from symbackprop.read.scan import (
@@ -745,6 +745,8 @@ class KnownDrafter(Drafter):
             sides = [p.first, *(r.right for r in p.relations)]
             if any(s is None or self.label(s, env) is not None or isinstance(s, BigOperator) for s in sides):
                 return False
+            if any(s is not None and self.speaks_of_quantity(s) for s in sides):
+                return False
             if any(r.sign not in ("=", "<", "<=", ">", ">=") for r in p.relations):
                 return False
             try:
@@ -752,6 +754,16 @@ class KnownDrafter(Drafter):
             except ReadError:
                 return False
         return True
+
+    def speaks_of_quantity(self, node: Node) -> bool:
+        """Whether a quantity of the network stands in a formula: a condition on it is none on indices."""
+        base = node.base if isinstance(node, Scripted) else node
+        if isinstance(base, Symbol):
+            name = spelled(base)
+            known = name in self.lexicon.looks or name in self.lexicon.functions or name in self.lexicon.gradients
+            if known and name not in self.sizes and name not in self.scopes.constants:
+                return True
+        return any(self.speaks_of_quantity(n) for n in children(node))
 
     def guard(self, body: Node, env: Env) -> Guard:
         parts = body.items if isinstance(body, Listing) else (body,)

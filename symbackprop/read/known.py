@@ -404,5 +404,5 @@ def without_unit(lower: list[Node], unit: str) -> list[Node] | None:
 
 def undefined(s: Sighting, lexicon: Lexicon, text: str) -> str:
     """What to say of a symbol that is none of the network's."""
-    known = [n for n, f in lexicon.system.families.items() if f.kind != "cost"]
+    known = [*lexicon.system.families, *dict.fromkeys(lexicon.functions.values())]
     return f"{text} is no symbol of this network{nearest(s.key, known)}"

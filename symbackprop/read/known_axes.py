@@ -82,7 +82,10 @@ class KnownAxes:
                     assert name is not None
                     stem, at = self.scopes.widths[name]
                     self.found[s.id] = Axis("node", stem, at)
-                elif name is not None:
+                elif name in self.scopes.all and self.scopes.all[name].letter in self.scopes.clocks:
+                    # A sum up to a time runs over times.
+                    self.found[s.id] = self.found.get(name) or self.guess(name)
+                elif name is not None and name not in self.scopes.all:
                     self.found[s.id] = Axis("node", name)
         for _ in range(2):
             for a, b, _place in self.scopes.joined:
