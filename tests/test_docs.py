@@ -157,6 +157,17 @@ def test_every_built_in_model_has_a_page_and_a_place_in_the_readme() -> None:
     assert sorted(listed) == sorted(models())
 
 
+def test_the_page_on_hand_ins_has_every_key_cause_and_verdict() -> None:
+    from symbackprop import dense
+    from symbackprop.report import CAUSES, VERDICTS
+
+    report = dense().check(r"\frac{\partial C_0}{\partial a_j^{(L)}} = a_j^{(L)} - y_j").record()
+    (claim,) = report["claims"]
+    keys = [*report, *claim, *claim["counterexample"], *claim["fixes"][0]]
+    page = (ROOT / "docs" / "check-your-maths.md").read_text(encoding="utf-8")
+    assert [w for w in (*keys, *CAUSES, *VERDICTS) if f"`{w}`" not in page] == []
+
+
 def anchors(page: Path) -> set[str]:
     """The places that GitHub gives the headings of a page."""
     text = FENCE.sub("", page.read_text(encoding="utf-8"))

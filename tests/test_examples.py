@@ -67,6 +67,20 @@ def test_a_model_of_ones_own(tmp_path: Path) -> None:
     assert "Equal to the same equations in LaTeX: True" in output
 
 
+def test_homework_is_checked_and_its_repair_is_proved(tmp_path: Path) -> None:
+    output = run("check_homework.py", folder=tmp_path)
+    assert "line 5: missing_activation_derivative" in output
+    assert "line 8: transposed_weight" in output
+    assert output.endswith("repaired: proved, answered: True\n")
+    page = (tmp_path / "out" / "homework.html").read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>") and "katex" in page
+
+
+def test_the_homework_of_the_readme_is_that_of_the_examples() -> None:
+    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    assert f"```latex homework.tex\n{(EXAMPLES / 'homework.tex').read_text(encoding='utf-8')}```" in readme
+
+
 def test_the_notebook_runs_from_top_to_bottom(monkeypatch: pytest.MonkeyPatch) -> None:
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")

@@ -86,9 +86,9 @@ def prove(system: System, e: Equality, *, equal: bool = False, lemmas: Sequence[
         Beyond: The claim is outside what a normal form reaches, or too large; nothing is said of its truth.
     """
     reason: Beyond | None = None
-    for written in (False, True):
+    for written, unroll in ((False, False), (True, False), *(((False, True),) if small(system) else ())):
         try:
-            proof = _prove(system, e, equal, generic=False, written=written)
+            proof = _prove(system, e, equal, generic=False, written=written, unroll=unroll)
         except Beyond as x:
             reason = reason or x
             continue
@@ -102,7 +102,14 @@ def prove(system: System, e: Equality, *, equal: bool = False, lemmas: Sequence[
     return proof
 
 
-def _prove(system: System, e: Equality, equal: bool, generic: bool, written: bool) -> Proof | None:
+def small(system: System) -> bool:
+    """Whether the model states sizes as numbers, so that a line may write a sum out."""
+    return any(w not in (None, 1) for w in system.widths) or bool(system.sizes)
+
+
+def _prove(
+    system: System, e: Equality, equal: bool, generic: bool, written: bool, unroll: bool = False
+) -> Proof | None:
     if not satisfiable((*system.standing, *e.guard)):
         return None
     open_: list[Guard] = [()]
@@ -110,7 +117,7 @@ def _prove(system: System, e: Equality, equal: bool, generic: bool, written: boo
     facts: set[str] = set()
     while open_:
         cell = open_.pop()
-        task = Task(system, e, cell, equal, generic, written)
+        task = Task(system, e, cell, equal, generic, written, unroll)
         result = task.run()
         facts |= task.algebra.facts_used
         if result is True:
@@ -198,9 +205,18 @@ def follows(system: System, e: Equality, lemmas: Sequence[Lemma], *, equal: bool
 class Task:
     """One attempt to bring the difference of both sides to 0, in one cell of the range."""
 
-    def __init__(self, system: System, e: Equality, cell: Guard, equal: bool, generic: bool, written: bool) -> None:
+    def __init__(
+        self,
+        system: System,
+        e: Equality,
+        cell: Guard,
+        equal: bool,
+        generic: bool,
+        written: bool,
+        unroll: bool = False,
+    ) -> None:
         self.system, self.claim = system, e
-        self.algebra = Calculus(system, (*e.guard, *cell), equal=equal, generic=generic, written=written)
+        self.algebra = Calculus(system, (*e.guard, *cell), equal=equal, generic=generic, written=written, unroll=unroll)
         free = {n: axes for n, axes in e.axes.items() if n not in system.constants}
         for name, axes in free.items():
             self.algebra.axes[name] = tuple(map(self.algebra.axis, axes))
@@ -260,7 +276,16 @@ class Task:
         split = self.open_condition(p)
         if split is not None:
             return split
-        return self.with_definitions(p)
+        return self.with_definitions(p) or self.with_ends(p)
+
+    def with_ends(self, p: Poly) -> bool | None:
+        """First or last terms of sums taken out, where they begin or end at a free layer or time."""
+        a = self.algebra
+        for letter in sorted(self.claim.free(self.system) - self.claim.axes.keys()):
+            for sign in (1, -1):
+                if a.is_zero(a.aligned(p, letter, sign)):
+                    return True
+        return None
 
     def with_definitions(self, p: Poly) -> bool | None:
         """Definitions put in: of one family alone, then of one after another from the cost down."""

@@ -19,7 +19,7 @@ from symbackprop.network import System
 from symbackprop.notation import Notation
 from symbackprop.oracle import CannotEvaluate, Oracle, OutOfRange, plus, times
 from symbackprop.report import Counterexample, Verdict
-from symbackprop.symbols import D, Expr, Partial, Ref, names, transform, walk
+from symbackprop.symbols import D, Expr, Partial, Ref, transform, walk
 
 READABLE = 6
 """Characters of a value that a reader compares at a glance; a counterexample with such is not improved further."""
@@ -68,7 +68,7 @@ class Setting:
     @property
     def equal(self) -> bool:
         """Whether a line speaks of networks of one width: the lessons write a plain n."""
-        return self.notation.width == "n"
+        return self.notation.width == "n" and all(w in (None, 1) for w in self.system.widths)
 
 
 def judge(
@@ -191,7 +191,7 @@ def counterexample(setting: Setting, judged: Judged) -> Counterexample | None:
         fresh.evaluate(e.right, best.env)
     except (CannotEvaluate, OutOfRange):
         return None
-    free = (names(e.left) | names(e.right)) - system.constants
+    free = e.free(system)
     indices = {
         n: v + (notation.first_of(e.axes[n][0].label) if n in e.axes else 0)
         for n, v in sorted(best.env.items())
@@ -327,8 +327,7 @@ def scope_of(setting: Setting, e: Equality | None) -> str:
 
 def ranges(system: System, e: Equality) -> Iterator[str]:
     """The range of each free layer or time, from the strongest of its bounds."""
-    free = (names(e.left) | names(e.right)) - system.constants - e.axes.keys()
-    for n in sorted(free):
+    for n in sorted(e.free(system) - e.axes.keys()):
         low: list[Affine] = []
         high: list[Affine] = []
         for c in e.guard:

@@ -35,6 +35,9 @@ MAX_STEPS = 8_000
 
 MAX_TERMS = 4_000
 MAX_POWER = 12
+MAX_UNROLLED = 12
+"""Terms of a sum that is written out."""
+
 MAX_PRIME = 1000
 MAX_ORDERS = 720
 """Orders of summed indices that are compared for one sum."""
@@ -57,12 +60,21 @@ class Ring(ABC):
         generic: Whether no real quantity lies exactly on a boundary between two cases.
         written: Whether activations are written out with exp; else one whose slope is a polynomial in its own value,
             such as the logistic function, is left as it is.
+        unroll: Whether sums over axes of a few places are written out.
     """
 
     def __init__(
-        self, system: System, assume: Guard = (), *, equal: bool = False, generic: bool = False, written: bool = False
+        self,
+        system: System,
+        assume: Guard = (),
+        *,
+        equal: bool = False,
+        generic: bool = False,
+        written: bool = False,
+        unroll: bool = False,
     ) -> None:
         self.system, self.equal, self.generic, self.written = system, equal, generic, written
+        self.unroll = unroll
         self.assume: Guard = (*system.standing, *assume)
         self.ranges: dict[str, Guard] = {}
         self.inside: dict[str, Guard] = {}
@@ -364,6 +376,7 @@ class Ring(ABC):
         """1 where a constraint on indices holds, 0 elsewhere."""
         if not c.expr.terms:
             return constant(int(c.expr.const == 0 if c.equal else c.expr.const >= 0))
+        self.step()
         known = self.known(c)
         if implies(known, c):
             return constant(1)

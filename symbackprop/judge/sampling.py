@@ -13,8 +13,8 @@ from itertools import product
 
 from symbackprop.check import depth_needed, draw_samples, largest_node, positions, possible, usable
 from symbackprop.errors import ModelError
-from symbackprop.indices import Affine
-from symbackprop.judge.scope import Equality
+from symbackprop.indices import Affine, Axis
+from symbackprop.judge.scope import Equality, width_letters
 from symbackprop.network import AsWritten, System
 from symbackprop.oracle import CannotEvaluate, Number, Oracle, OutOfRange, Sample, transcendental
 from symbackprop.symbols import names
@@ -73,6 +73,7 @@ class Samples:
             drawn = draw_samples(self.system, sides, self.seed)
             if self.equal:
                 drawn = list(dict.fromkeys(map(evened, drawn)))
+            drawn = list(dict.fromkeys(as_stated(self.system, s) for s in drawn))
             drawn += [replace(drawn[0], seed=drawn[0].seed + 7 * n) for n in range(1, SEEDS) if drawn]
             try:
                 self.kept[key] = tuple(usable(self.system, s) for s in drawn)
@@ -82,8 +83,21 @@ class Samples:
 
     def compare(self, e: Equality, points: int = POINTS, networks: int | None = None) -> Comparison:
         """Both sides at a few points of every sample, until they differ."""
+        found = self.compared(self.oracles(e)[:networks], e, points)
+        if not found.points and found.difference is None and not found.outside and networks is None:
+            # Where no logarithm or root has a value, other data may have one.
+            found = self.compared(self.further(e), e, points)
+        return found
+
+    def further(self, e: Equality) -> tuple[Oracle, ...]:
+        """The first network with other data."""
+        first = self.oracles(e)[:1]
+        return tuple(
+            usable(self.system, replace(o.sample, seed=o.sample.seed + 31 * n)) for o in first for n in (1, 2, 3, 4)
+        )
+
+    def compared(self, oracles: tuple[Oracle, ...], e: Equality, points: int) -> Comparison:
         agreed, outside = 0, ""
-        oracles = self.oracles(e)[:networks]
         for oracle in oracles:
             for env in places(self.system, oracle.sample, e, points):
                 try:
@@ -108,12 +122,26 @@ def evened(s: Sample) -> Sample:
     return replace(s, widths=tuple(1 if w == 1 else wide for w in s.widths))
 
 
+def as_stated(system: System, s: Sample) -> Sample:
+    """The sample with the sizes that the model states as numbers."""
+    widths = tuple(system.size(Axis("node", "n", Affine((), i))) or w for i, w in enumerate(s.widths))
+    if len({*system.widths}) == 1 and system.layers.value is None:
+        widths = tuple(system.widths[0] or w for w in s.widths)
+    sizes = tuple((n, system.sizes.get(n, v)) for n, v in s.sizes)
+    return replace(s, widths=widths, sizes=sizes)
+
+
 def places(system: System, sample: Sample, e: Equality, count: int) -> Iterator[dict[str, int]]:
     """Values of the free indices within the claimed range, no place twice."""
-    free = (names(e.left) | names(e.right)) - system.constants
+    free = e.free(system)
     nodes = {n: e.axes[n] for n in sorted(free) if n in e.axes}
     recursion = sorted(free - nodes.keys())
     standing = {**dict.fromkeys(system.layers.names, sample.layers), **dict(sample.sizes)}
+    widths = sorted((names(e.left) | names(e.right)) & width_letters(system))
+    if widths and len(set(sample.widths)) != 1:
+        return
+    one = dict.fromkeys(widths, sample.widths[0]) if widths else {}
+    standing |= one
     highest = max([sample.layers, *standing.values()])
     times = [
         dict(zip(recursion, values, strict=True))
@@ -129,7 +157,7 @@ def places(system: System, sample: Sample, e: Equality, count: int) -> Iterator[
                 return
             at = times[n % len(times)]
             env = {**standing, **at}
-            point = dict(at)
+            point = {**one, **at}
             common = r.random()
             for name, axes in nodes.items():
                 try:

@@ -49,6 +49,15 @@ class Equality:
     free_right: frozenset[str]
     apart: tuple[Affine, ...] = ()
 
+    def free(self, system: System) -> frozenset[str]:
+        """The free indices of either side; the letter of the one width of all layers is none."""
+        return (names(self.left) | names(self.right)) - system.constants - width_letters(system)
+
+
+def width_letters(system: System) -> frozenset[str]:
+    """The letters of widths that depend on the layer: alone, one is the width of all layers."""
+    return frozenset(a.label for f in system.families.values() for a in f.axes if a.at is not None)
+
 
 class ShapeMismatch(Exception):
     """The two sides are arrays of different shapes; the message says which."""
@@ -64,7 +73,8 @@ def equality(system: System, left: Expr, right: Expr, said: Guard = (), apart: t
         left, right = substitute(left, {name: value}), substitute(right, {name: value})
         said = tuple(c.substitute({name: value}) for c in said)
         apart = tuple(a.substitute({name: value}) for a in apart)
-    free_left, free_right = names(left) - system.constants, names(right) - system.constants
+    known = system.constants | width_letters(system)
+    free_left, free_right = names(left) - known, names(right) - known
     a, b, entries = entrywise(left, right, names(left) | names(right) | system.constants)
     guard = tuple(dict.fromkeys((*said, *existence(system, (a, b)))))
     axes: dict[str, tuple[Axis, ...]] = {}

@@ -24,7 +24,7 @@ from symbackprop.judge.atoms import (
     shifts,
     single,
 )
-from symbackprop.judge.ring import MAX_ORDERS, Beyond, Ring, places_of
+from symbackprop.judge.ring import MAX_ORDERS, MAX_UNROLLED, Beyond, Ring, places_of
 from symbackprop.symbols import Ref, Sum, substitute
 
 
@@ -38,11 +38,33 @@ class Sums(Ring):
             return self.times(self.moved(p, {name: affine(0)}), self.moved(self.guarded(guard), {name: affine(0)}))
         if axis.kind == "recursion":
             own = [condition(c) for c in places_of(axis, affine(name))]
+        guard = tuple(guard)
+        ends = self.numeric_range(name, axis, guard)
+        if ends is not None:
+            terms = (
+                self.moved(self.times(p, self.guarded(guard)), {name: affine(i)}) for i in range(ends[0], ends[1] + 1)
+            )
+            return add(*terms)
         said = self.guarded(guard)
         out: Poly = {}
         for m, c in self.times(p, said).items():
             out = add(out, scaled(self.summed(m, name, axis, own), c))
         return out
+
+    def numeric_range(self, name: str, axis: Axis, guard: Guard) -> tuple[int, int] | None:
+        """The first and last place of a sum whose ends are numbers and near each other."""
+        conds = [*guard, *places_of(axis, affine(name))]
+        lows = [-c.expr.const for c in conds if not c.equal and dict(c.expr.terms) == {name: 1}]
+        highs = [c.expr.const for c in conds if not c.equal and dict(c.expr.terms) == {name: -1}]
+        size = self.system.size(axis) if axis.kind != "recursion" else None
+        if axis.kind != "recursion":
+            lows.append(0)
+        said = bool(highs)
+        if size is not None:
+            highs.append(size - 1)
+        if not lows or not highs or not (said or self.unroll) or min(highs) - max(lows) >= MAX_UNROLLED:
+            return None
+        return max(lows), min(highs)
 
     def summed(self, m: Mono, name: str, axis: Axis, own: list[Atom]) -> Poly:
         self.step()

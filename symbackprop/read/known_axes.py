@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from symbackprop.errors import ReadError
+from symbackprop.errors import ReadError, ReadIndexError
 from symbackprop.indices import Affine, Axis, affine
 from symbackprop.network import SAMPLES, System
 from symbackprop.notation import Notation
@@ -86,7 +86,9 @@ class KnownAxes:
                     # A sum up to a time runs over times.
                     self.found[s.id] = self.found.get(name) or self.guess(name)
                 elif name is not None and name not in self.scopes.all:
-                    self.found[s.id] = Axis("node", name)
+                    stems = {a.label for f in self.system.families.values() for a in f.axes if a.at is not None}
+                    layer = affine(0) if name in stems and self.notation.width == "n" else None
+                    self.found[s.id] = Axis("node", name, layer)
         for _ in range(2):
             for a, b, _place in self.scopes.joined:
                 for p, q in ((a, b), (b, a)):
@@ -180,6 +182,8 @@ class KnownSettler(Settler):
     system: System = None  # type: ignore[assignment]
     counts: Mapping[str, Axis] = field(default_factory=dict)
     """Letters that are the length of an axis in one line."""
+    outside: Mapping[str, Affine] = field(default_factory=dict)
+    """What stands for the letters around the sum in hand."""
 
     def binder(self, e: Binder, letters: Any, taken: frozenset[str], d: Any) -> Expr:
         """A sum; in its limits the number of samples has the name of their axis."""
@@ -190,7 +194,57 @@ class KnownSettler(Settler):
         if axis == SAMPLES and not whole:
             names[self.axes.notation.samples] = affine(SAMPLES.label)  # type: ignore[attr-defined]
         scope.low, scope.high = (x and x.substitute(names) for x in (scope.low, scope.high))
+        self.outside = letters
         return super().binder(e, letters, taken, d)
+
+    def covers(self, scope: Any, low: Affine, high: Affine) -> bool:
+        """Whether limits are those of the axis; a width of another layer is none of its ends."""
+        count = high - low + 1
+        if low.value is None or not self.is_width(count):
+            return super().covers(scope, low, high)
+        self.same_width(scope, count)
+        return True
+
+    def ends_axis(self, scope: Any, high: Affine, first: int) -> bool:
+        axis = self.axes.axis(scope.id)
+        if axis.kind == "node" and axis.at is not None and self.axes.notation.width == "n":  # type: ignore[attr-defined]
+            return high == affine(axis.label) + (first - 1)
+        count = high + (1 - first)
+        if self.is_width(count):
+            self.same_width(scope, count)
+            return True
+        if any("@" in n for n in high.names):
+            raise self.axes.source.error(
+                f"the sum over {scope.letter} ends before the last node of a layer; with widths of their own, layers are summed whole",
+                scope.place,
+            )
+        return super().ends_axis(scope, high, first)
+
+    def one_width(self, label: str) -> bool:
+        """Whether a letter is the one width of all layers."""
+        layered = {a.label for f in self.system.families.values() for a in f.axes if a.at is not None}
+        return label in layered and self.axes.notation.width == "n"  # type: ignore[attr-defined]
+
+    def is_width(self, count: Affine) -> bool:
+        return count.name is not None and count.name in self.axes.scopes.widths
+
+    def same_width(self, scope: Any, count: Affine) -> None:
+        """Refuse a sum over one layer that ends at the width of another."""
+        assert count.name is not None
+        stem, at = self.axes.scopes.widths[count.name]
+        axis = self.axes.axis(scope.id)
+        if axis.kind == "recursion" or (axis.label == stem and axis.at == at):
+            return
+        here = axis.at is not None and axis.at.substitute(self.outside)
+        if axis.label == stem and here == at.substitute(self.outside):
+            return
+        other = Axis("node", stem, at.substitute(self.outside))
+        size = self.system.size(axis if axis.at is None else replace(axis, at=here or None))
+        if size is not None and size == self.system.size(other):
+            return
+        counts = "samples" if axis.kind == "sample" else f"{axis.label}_{{{here}}}" if here else axis.label
+        words = f"{scope.letter} counts {counts} here, and its sum ends at {stem}_{{{other.at}}}"
+        raise self.axes.source.raised(ReadIndexError, words, scope.place)
 
     def expression(self, e: Expr, letters: Any, taken: frozenset[str], d: Any) -> Expr:
         def go(x: Expr) -> Expr:
@@ -225,4 +279,6 @@ class KnownSettler(Settler):
                 ends = {a.last.name for f in self.system.families.values() for a in f.axes if a.last is not None}
                 if axis.label in ends:
                     return Position(affine(axis.label))
+                if self.one_width(axis.label):
+                    return Size(Axis("node", axis.label, affine(0)))
         return super().expression(e, letters, taken, d)

@@ -225,9 +225,12 @@ class Settler:
             elif low is not None and high is not None and all(x.names <= self.constants for x in ends):
                 axis = replace(axis, first=low, last=high)
             else:
-                axis = replace(
-                    axis, first=low if low is not None and low.names <= self.constants else (c.low or affine(0))
-                )
+                # The guard says the range; the axis must not cut it short: s - 1 is a time for s up to T + 1.
+                last = axis.last
+                if high is not None and last is not None:
+                    last = high if high.names <= self.constants else last + max(high.const, 0)
+                start = low if low is not None and low.names <= self.constants else (c.low or affine(0))
+                axis = replace(axis, first=start, last=last)
                 if low is not None and not low.names <= self.constants:
                     guard.append(at_least(own, self.real(low, outer)))
                 if high is not None:
