@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -326,13 +327,13 @@ SCOPES = (
     ("nielsen", r"\frac{\partial C}{\partial b^{L-2}_j} = \delta^{L-2}_j", "all sizes, L >= 3"),
     ("scalar", r"\frac{\partial C}{\partial h_t} = 2(h_t - y_t) + v \frac{\partial C}{\partial h_{t+1}}", "all sizes, 1 <= t <= T-1"),
     ("scalar", r"\frac{\partial h_T}{\partial h_t} = v^{T-t}", "all sizes, 0 <= t <= T"),
-    ("scalar", r"\sum_{s=t}^{T} (h_s - y_s) = \sum_{r=t}^{T} (h_r - y_r)", "all sizes, 1 <= t <= T"),
-    ("4-3-2", r"\frac{\partial C_0}{\partial b_j^{(2)}} = \frac{\partial C_0}{\partial z_j^{(2)}}", "sizes 4, 3, 2"),
+    ("scalar", r"\sum_{s=t}^{T} (h_s - y_s) = \sum_{r=t}^{T} (h_r - y_r)", "all sizes, 1 <= t"),
+    ("4-3-2", r"\frac{\partial C_0}{\partial a_j^{(2)}} = 2 (a_j^{(2)} - y_j)", "sizes 4, 3, 2"),
     ("4-3-2", r"\frac{\partial C_0}{\partial w_{jk}^{(l)}} = \frac{\partial C_0}{\partial z_j^{(l)}} a_k^{(l-1)}", "sizes 4, 3, 2, 1 <= l <= 2"),
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "line", "scope"), [s for s in SCOPES if "b_j^{(2)}" not in s[1]])
+@pytest.mark.parametrize(("name", "line", "scope"), SCOPES)
 def test_a_line_is_claimed_where_all_that_it_names_exists(name: str, line: str, scope: str) -> None:
     found = only(name, line)
     assert (found.verdict, found.scope) == ("proved", scope)
@@ -398,7 +399,8 @@ def test_free_indices_that_differ_are_named() -> None:
         found = only(name, line)
         assert found.verdict == "refuted" and found.causes[0] == "free_index_mismatch"
         assert found.counterexample is not None
-        assert len(set(found.counterexample.indices.values())) == len(found.counterexample.indices)
+        nodes = [v for n, v in found.counterexample.indices.items() if n != "l"]
+        assert len(nodes) == 2 and len(set(nodes)) == 2
 
 
 # ---------------------------------------------------------------- facts
@@ -622,7 +624,454 @@ def test_a_false_closed_form_passes_neither_base_nor_step(name: str, line: str) 
     assert only(name, line).verdict == "refuted"
     e = claim(name, line.partition(",")[0])
     assert e is not None
-    try:
+    with suppress(Beyond):
         assert prove(network(name).system, e) is None
-    except Beyond:
-        pass
+
+
+# ---------------------------------------------------------------- the goal
+
+GOAL = r"\frac{\partial C_0}{\partial w_{jk}^{(L)}}"
+ANSWER = r"2(a_j^{(L)} - y_j) g'^{(L)}(z_j^{(L)}) a_k^{(L-1)}"
+RULE = (
+    r"\frac{\partial C_0}{\partial a_j^{(L)}} \frac{\partial a_j^{(L)}}{\partial z_j^{(L)}}"
+    r" \frac{\partial z_j^{(L)}}{\partial w_{jk}^{(L)}}"
+)
+
+ANSWERED = (
+    ("lessons", "w_jk^L", f"{GOAL} = {ANSWER}"),
+    ("lessons", "w_jk^L", f"C_0 = C_0\n\n{GOAL} = {ANSWER}"),
+    ("lessons", "w_jk^L", f"{GOAL} &= {RULE} \\\\\n&= {ANSWER}"),
+    ("lessons", "w_jk^L", f"{GOAL} &= {ANSWER} \\\\\n&= {RULE}"),
+    ("lessons", "w_jk^L", f"{GOAL} = {RULE} = {ANSWER}"),
+    ("lessons", "w_jk^L", GOAL.replace("jk", "pq") + r" = 2(a_p^{(L)} - y_p) g'^{(L)}(z_p^{(L)}) a_q^{(L-1)}"),
+    ("lessons", "w_jk^L", r"e_j := 2(a_j^{(L)} - y_j) g'^{(L)}(z_j^{(L)})" + f"\n\n{GOAL} = e_j a_k^{{(L-1)}}"),
+    ("lessons", "w_12^L", r"\frac{\partial C_0}{\partial w_{12}^{(L)}} = 2(a_1^{(L)} - y_1) g'^{(L)}(z_1^{(L)}) a_2^{(L-1)}"),
+    ("nielsen", "w_jk^l", r"\frac{\partial C}{\partial w^l_{jk}} = a^{l-1}_k \delta^l_j"),
+    ("nielsen", "w_jk^l", r"\frac{\partial C}{\partial w^l} = \delta^l (a^{l-1})^T"),
+    ("nielsen", "dC/db_j^l", r"\frac{\partial C}{\partial b^l_j} = \delta^l_j"),
+    ("nielsen", "dC/dz_j^L", r"\delta^L_j = (a^L_j - y_j) \sigma'(z^L_j)"),
+    ("nielsen", "dC/dz_j^L", r"\delta^L = (a^L - y) \odot \sigma'(z^L)"),
+    ("nielsen", "dC/dz_j^l", r"\delta^l_j = \sum_k w^{l+1}_{kj} \delta^{l+1}_k \sigma'(z^l_j)"),
+    ("softmax-cross-entropy", "z_k", r"\frac{\partial C}{\partial z_i} = p_i - y_i"),
+    ("scalar", "h_t", SUMS[0]),
+)  # fmt: skip
+
+UNANSWERED = (
+    ("lessons", "w_jk^L", "C_0 = C_0"),
+    ("lessons", "w_jk^L", f"{GOAL} = {GOAL}"),
+    ("lessons", "w_jk^L", f"{GOAL} = {RULE}"),
+    ("lessons", "w_jk^L", f"{ANSWER} = {GOAL}"),
+    ("lessons", "w_jk^L", f"{GOAL} - {ANSWER} = 0"),
+    ("lessons", "w_jk^L", f"{GOAL} = {ANSWER} + 0 \\cdot {GOAL}"),
+    ("lessons", "w_jk^L", f"{GOAL} = {ANSWER} = {RULE}"),
+    ("lessons", "w_jk^L", r"\frac{\partial C_0}{\partial w_{12}^{(L)}} = 2(a_1^{(L)} - y_1) g'^{(L)}(z_1^{(L)}) a_2^{(L-1)}"),
+    ("lessons", "w_jk^L", r"\frac{\partial C_0}{\partial w_{jj}^{(L)}} = 2(a_j^{(L)} - y_j) g'^{(L)}(z_j^{(L)}) a_j^{(L-1)}"),
+    ("lessons", "w_jk^L", f"{GOAL} = {ANSWER}, \\quad j = 1"),
+    ("lessons", "w_jk^L", f"{GOAL} = {ANSWER}, \\quad j \\ne k"),
+    ("lessons", "w_jk^L", f"{GOAL} = {ANSWER}, \\quad z_j^{{(L)}} > 0"),
+    ("lessons", "w_jk^L", f"D_{{jk}} := {GOAL}\n\n{GOAL} = D_{{jk}}"),
+    ("lessons", "w_jk^L", f"D_{{jk}} := {GOAL}\n\n{GOAL} = 1 \\cdot D_{{jk}}"),
+    ("lessons", "w_jk^L", r"D_j := \frac{\partial C_0}{\partial z_j^{(L)}}" + f"\n\n{GOAL} = D_j a_k^{{(L-1)}}"),
+    ("lessons", "w_jk^l", f"{GOAL} = {ANSWER}"),
+    ("lessons", "w_jk^l", GOAL.replace("(L)", "(l)") + r" = \frac{\partial C_0}{\partial z_j^{(l)}} a_k^{(l-1)}"),
+    ("lessons", "w_jk^l", GOAL.replace("(L)", "(l)") + f" = {ANSWER}, \\quad l = L"),
+    ("lessons", "w_12^L", f"{GOAL} = {ANSWER}"),
+    ("nielsen", "dC/dz_j^l", r"\delta^l_j = \frac{\partial C}{\partial z^l_j}"),
+    ("nielsen", "dC/dz_j^l", r"\frac{\partial C}{\partial z^l_j} = \delta^l_j"),
+    ("nielsen", "dC/dz_j^l", r"\delta^l_j = 1 \cdot \delta^l_j"),
+    ("nielsen", "dC/dz_j^l", r"\delta^l_j = 2 \delta^l_j - \delta^l_j"),
+    ("nielsen", "dC/dz_j^l", r"\delta^l_j = \frac{\partial C}{\partial b^l_j}"),
+    ("nielsen", "dC/dz_j^l", r"\delta^L_j = (a^L_j - y_j) \sigma'(z^L_j)"),
+    ("nielsen", "dC/dz_j^l", r"\delta^L = (a^L - y) \odot \sigma'(z^L)"),
+    ("scalar", "h_t", r"\frac{\partial C}{\partial h_t} = 2 (h_t - y_t) + v \frac{\partial C}{\partial h_{t+1}}"),
+    ("scalar", "h_t", r"\frac{\partial C}{\partial h_T} = 2 (h_T - y_T)"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "goal", "text"), ANSWERED)
+def test_a_goal_is_answered_by_a_proved_line_that_has_it_on_its_left(name: str, goal: str, text: str) -> None:
+    report = network(name).check(text, goal=goal, explain=False)
+    assert (report.verdict, report.answered, report.exit_status) == ("proved", True, 0)
+    assert sum(c.answers for c in report.claims) == 1
+    assert network(name).check(text, explain=False).answered is None
+
+
+@pytest.mark.parametrize(("name", "goal", "text"), UNANSWERED)
+def test_what_is_true_but_no_answer_leaves_the_goal_open(name: str, goal: str, text: str) -> None:
+    """A restatement, a chain rule not worked out, one entry or one layer of many."""
+    report = network(name).check(text, goal=goal, explain=False)
+    assert (report.verdict, report.answered, report.exit_status) == ("proved", False, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "goal", "text", "verdict"),
+    [
+        ("lessons", "w_jk^L", "", "undecided"),
+        ("lessons", "w_jk^L", f"{GOAL} = -{ANSWER}", "refuted"),
+        ("lessons", "w_jk^L", f"{GOAL} &= -{ANSWER} \\\\\n&= {ANSWER}", "refuted"),
+        ("lessons", "w_jk^L", f"{GOAL} &= -{ANSWER} \\\\\n&= -{ANSWER}", "refuted"),
+        ("lessons", "w_jk^L", f"{GOAL} &= \\foo \\\\\n&= {ANSWER} \\\\\n&= {ANSWER}", "not_understood"),
+        ("lessons", "w_jk^L", f"{GOAL} = e_j a_k^{{(L-1)}}", "not_understood"),
+        ("nielsen", "w_jk^l", r"\frac{\partial C}{\partial w^l_{jk}} = a^{l-1}_k \delta^l_k", "refuted"),
+    ],
+)
+def test_what_is_not_proved_answers_nothing(name: str, goal: str, text: str, verdict: str) -> None:
+    report = network(name).check(text, goal=goal, explain=False)
+    assert (report.verdict, report.answered) == (verdict, False)
+
+
+def test_an_answer_counts_beside_lines_that_are_wrong_or_not_understood() -> None:
+    report = check("lessons", r"\foo = 1", f"{GOAL} = {ANSWER}", goal="w_jk^L")
+    assert (report.verdict, report.answered, report.exit_status) == ("not_understood", True, 3)
+    report = check("lessons", f"{GOAL} = -{ANSWER}", f"{GOAL} = {ANSWER}", goal="w_jk^L")
+    assert (report.verdict, report.answered, report.exit_status) == ("refuted", True, 1)
+
+
+# ---------------------------------------------------------------- names of the author's own
+
+
+def test_a_marked_definition_is_read_as_what_it_stands_for() -> None:
+    report = check(
+        "lessons",
+        r"e_j := a_j^{(L)} - y_j",
+        r"\frac{\partial C_0}{\partial a_j^{(L)}} = 2 e_j",
+        r"\frac{\partial C_0}{\partial a_j^{(L)}} = e_j",
+        r"C_0 = \sum_{i=0}^{n-1} e_i^2",
+        r"\frac{\partial e_j}{\partial a_j^{(L)}} = 1",
+        r"\frac{\partial e_j}{\partial a_k^{(L)}} = 1",
+        r"e_j = y_j - a_j^{(L)}",
+    )
+    assert verdicts(report) == ["definition", "proved", "refuted", "proved", "proved", "refuted", "refuted"]
+    assert report.first_wrong_claim == 3
+
+
+def test_an_own_name_may_have_a_layer() -> None:
+    report = check(
+        "nielsen",
+        r"s^l_j := \sum_k w^l_{jk} a^{l-1}_k",
+        r"z^l_j = s^l_j + b^l_j",
+        r"z^l_j = s^{l-1}_j + b^l_j",
+        r"\frac{\partial C}{\partial w^l_{jk}} = \delta^l_j \frac{\partial s^l_j}{\partial w^l_{jk}}",
+        r"\frac{\partial s^l_j}{\partial w^l_{jk}} = a^l_k",
+        r"s^l_k = \sum_j w^l_{kj} a^{l-1}_j",
+        r"s^l_k = \sum_j w^l_{jk} a^{l-1}_j",
+    )
+    assert verdicts(report) == ["definition", "proved", "refuted", "proved", "refuted", "proved", "refuted"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"$q_j := a^L_j - y_j$ gives $\delta^L_j = q_j \sigma'(z^L_j)$ and $\delta^L_j = 2 q_j \sigma'(z^L_j)$.",
+        r"$q_j \equiv a^L_j - y_j$, so $\delta^L_j = q_j \sigma'(z^L_j)$ and $\delta^L_j = 2 q_j \sigma'(z^L_j)$.",
+        r"Let $q_j = a^L_j - y_j$. Then $\delta^L_j = q_j \sigma'(z^L_j)$ and $\delta^L_j = 2 q_j \sigma'(z^L_j)$.",
+    ],
+)
+def test_every_way_of_marking_a_definition_is_understood(text: str) -> None:
+    assert verdicts(network("nielsen").check(text, explain=False)) == ["definition", "proved", "refuted"]
+
+
+def test_where_comes_after_what_it_explains() -> None:
+    text = r"$\delta^L_j = q_j \sigma'(z^L_j)$ and $\delta^L_j = 2 q_j \sigma'(z^L_j)$, where $q_j = a^L_j - y_j$."
+    assert verdicts(network("nielsen").check(text, explain=False)) == ["proved", "refuted", "definition"]
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("lessons", r"z_j^{(l)} := \sum_{k=0}^{n-1} w_{jk}^{(l)} a_k^{(l-1)}", r"z_j^{(l)} := \sum_{k=0}^{n-1} w_{kj}^{(l)} a_k^{(l-1)}"),
+        ("nielsen", r"\delta^l_j \equiv \frac{\partial C}{\partial z^l_j}", r"\delta^l_j \equiv \frac{\partial C}{\partial a^l_j}"),
+        ("nielsen", r"C := \frac{1}{2} \sum_j (a^L_j - y_j)^2", r"C := \sum_j (a^L_j - y_j)^2"),
+        ("scalar", r"h_t := v h_{t-1} + x_t", r"h_t := v h_{t-1}"),
+    ],
+)  # fmt: skip
+def test_a_family_of_the_model_is_never_defined_anew(name: str, right: str, wrong: str) -> None:
+    assert only(name, right).verdict == "proved"
+    assert only(name, wrong).verdict == "refuted"
+
+
+def test_an_unmarked_new_name_is_not_understood() -> None:
+    report = check("lessons", r"e_j = a_j^{(L)} - y_j", r"\frac{\partial C_0}{\partial a_j^{(L)}} = 2 e_j")
+    assert verdicts(report) == ["not_understood", "not_understood"]
+    assert "e_j is no symbol of this network" in report.claims[0].message
+
+
+def test_by_an_own_name_nothing_is_differentiated() -> None:
+    """What would be held is not said."""
+    report = check("lessons", r"e_j := a_j^{(L)} - y_j", r"\frac{\partial C_0}{\partial e_j} = 2 e_j")
+    assert verdicts(report) == ["definition", "not_understood"]
+    assert "a name of your own" in report.claims[1].message
+    assert report.exit_status == 3
+
+
+def test_definitions_alone_claim_nothing() -> None:
+    report = check("nielsen", r"q_j := a^L_j - y_j")
+    assert (verdicts(report), report.verdict, report.exit_status) == (["definition"], "undecided", 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "let", "right", "wrong"),
+    [
+        ("lessons", ["E=C_0"], r"\frac{\partial E}{\partial a_j^{(L)}} = 2 (a_j^{(L)} - y_j)", r"\frac{\partial E}{\partial a_j^{(L)}} = 2 (a_j^{(L)} + y_j)"),
+        ("lessons", ["E=C_0", r"\sigma=g"], r"\frac{\partial E}{\partial z_j^{(L)}} = 2 (a_j^{(L)} - y_j) \sigma'^{(L)}(z_j^{(L)})", r"\frac{\partial E}{\partial z_j^{(L)}} = 2 (a_j^{(L)} - y_j) \sigma^{(L)}(z_j^{(L)})"),
+        ("nielsen", ["o=a", r"f=\sigma"], r"\delta^L_j = (o^L_j - y_j) f'(z^L_j)", r"\delta^L_j = (o^L_j - y_j) f(z^L_j)"),
+    ],
+)  # fmt: skip
+def test_a_renamed_symbol_is_read_as_the_models(name: str, let: list[str], right: str, wrong: str) -> None:
+    report = check(name, right, wrong, let=let)
+    assert verdicts(report) == ["proved", "refuted"]
+    assert [f"{new}={old}" for new, old in report.taken] == let
+    assert check(name, right).verdict == "not_understood"
+
+
+# ---------------------------------------------------------------- numbers that anyone can recompute
+
+
+@dataclass(frozen=True)
+class Dual:
+    """A number and its slope: all that a reader needs to differentiate a small network by hand."""
+
+    value: Fraction
+    slope: Fraction = Fraction(0)
+
+    def __add__(self, o: Dual) -> Dual:
+        return Dual(self.value + o.value, self.slope + o.slope)
+
+    def __sub__(self, o: Dual) -> Dual:
+        return Dual(self.value - o.value, self.slope - o.slope)
+
+    def __mul__(self, o: Dual) -> Dual:
+        return Dual(self.value * o.value, self.slope * o.value + self.value * o.slope)
+
+
+def polynomial(formula: str, z: Dual) -> Dual:
+    """A printed function, (2) + (1)*z + (-1/2)*z^2, at z."""
+    out = Dual(Fraction(0))
+    for c, power in re.findall(r"\(([-\d/]+)\)(?:\*z(?:\^(\d+))?)?", formula):
+        term = Dual(Fraction(c))
+        degree = 0 if f"({c})*z" not in formula else int(power or 1)
+        for _ in range(degree):
+            term = term * z
+        out = out + term
+    return out
+
+
+@dataclass(frozen=True)
+class ByHand:
+    """A dense network from the inputs that a counterexample prints; an entry that nothing used is 0."""
+
+    depth: int
+    inputs: dict[str, Any]
+    half: bool
+
+    def number(self, name: str, *at: int) -> Fraction:
+        x = self.inputs.get(name)
+        for i in at:
+            x = x[i] if x is not None else None
+        return Fraction(x) if x is not None else Fraction(0)
+
+    def run(self, widths: tuple[int, ...], by: tuple[str, int, int, int]) -> tuple[Dual, list[list[Dual]]]:
+        """The cost and its slope when w_jk^(l) or a_j^(l) is moved and all upstream is held; the activations."""
+        family, layer, j, k = by
+        a = [[Dual(self.number("x", i)) for i in range(widths[0])]]
+        for n in range(1, self.depth + 1):
+            g = self.inputs.get("g(z)") or self.inputs[f"g^({n})(z)"]
+            row = []
+            for p in range(widths[n]):
+                z = Dual(self.number(f"b^({n})", p))
+                for q in range(widths[n - 1]):
+                    moved = Fraction(int((family, layer, j, k) == ("w", n, p, q)))
+                    z = z + Dual(self.number(f"w^({n})", p, q), moved) * a[-1][q]
+                value = polynomial(g, z)
+                row.append(value + Dual(Fraction(0), Fraction(int((family, layer, j) == ("a", n, p)))))
+            a.append(row)
+        cost = Dual(Fraction(0))
+        for p in range(widths[-1]):
+            e = a[-1][p] - Dual(self.number("y", p))
+            cost = cost + (Dual(Fraction(1, 2)) * e * e if self.half else e * e)
+        return cost, a
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "first"),
+    [
+        ("lessons", r"\frac{\partial C_0}{\partial w_{jk}^{(l)}} = \frac{\partial C_0}{\partial a_j^{(l)}} a_k^{(l-1)}", 0),
+        ("wide", r"\frac{\partial C_0}{\partial w_{jk}^{(l)}} = \frac{\partial C_0}{\partial a_j^{(l)}} a_k^{(l-1)}", 0),
+        ("nielsen", r"\frac{\partial C}{\partial w^l_{jk}} = \frac{\partial C}{\partial a^l_j} a^{l-1}_k", 1),
+    ],
+)  # fmt: skip
+def test_a_counterexample_of_a_dense_network_recomputes(name: str, line: str, first: int) -> None:
+    shown = only(name, line).counterexample
+    assert shown is not None and shown.size_names == ()
+    layer, j, k = shown.indices["l"], shown.indices["j"] - first, shown.indices["k"] - first
+    assert 1 <= layer < len(shown.sizes) and 0 <= j < shown.sizes[layer] and 0 <= k < shown.sizes[layer - 1]
+    net = ByHand(len(shown.sizes) - 1, dict(shown.inputs), name == "nielsen")
+    cost, a = net.run(shown.sizes, ("w", layer, j, k))
+    assert cost.slope == Fraction(shown.left)
+    cost, a = net.run(shown.sizes, ("a", layer, j, -1))
+    assert cost.slope * a[layer - 1][k].value == Fraction(shown.right)
+
+
+def test_a_counterexample_of_a_recursion_recomputes() -> None:
+    shown = only("scalar", r"\frac{\partial C}{\partial h_t} = 2 (h_t - y_t)").counterexample
+    assert shown is not None and shown.size_names == ("T",)
+    (last,), t = shown.sizes, shown.indices["t"]
+    assert 1 <= t <= last
+    v, h, h_t, slope, left = Fraction(shown.inputs["v"]), Fraction(shown.inputs["h_0"]), Fraction(0), Fraction(0), Fraction(0)  # fmt: skip
+    for s in range(1, last + 1):
+        h, slope = v * h + Fraction(shown.inputs.get(f"x^({s})", 0)), v * slope
+        if s == t:
+            h_t, slope = h, Fraction(1)
+        left += 2 * (h - Fraction(shown.inputs.get(f"y^({s})", 0))) * slope
+    assert left == Fraction(shown.left)
+    assert 2 * (h_t - Fraction(shown.inputs[f"y^({t})"])) == Fraction(shown.right)
+
+
+def test_a_counterexample_with_exponentials_recomputes() -> None:
+    shown = only("powers", r"\frac{\partial C}{\partial u_k} = 2(s-y) x_k + 2 c u_k").counterexample
+    assert shown is not None and len(shown.inputs["u"]) == shown.sizes[0]
+    u, x = ([float(Fraction(v)) for v in shown.inputs[name]] for name in ("u", "x"))
+    y, c = (float(Fraction(shown.inputs[name])) for name in ("y", "c"))
+    k = shown.indices["k"] - 1
+    s = sum(exp(p) * q for p, q in zip(u, x, strict=True))
+    assert isclose(2 * (s - y) * exp(u[k]) * x[k] + 2 * c * u[k], float(Fraction(shown.left)), rel_tol=1e-12)
+    assert isclose(2 * (s - y) * x[k] + 2 * c * u[k], float(Fraction(shown.right)), rel_tol=1e-12)
+
+
+def test_a_counterexample_with_softmax_recomputes_and_keeps_the_declared_fact() -> None:
+    shown = only("softmax-cross-entropy", r"\frac{\partial C}{\partial z_k} = y_k - p_k").counterexample
+    assert shown is not None and shown.size_names == ("K",)
+    y, z = ([float(Fraction(v)) for v in shown.inputs[name]] for name in ("y", "z"))
+    assert isclose(sum(y), 1, rel_tol=1e-12) and len(z) == shown.sizes[0]
+    k = shown.indices["k"] - 1
+    p = exp(z[k]) / sum(map(exp, z))
+    assert isclose(p - y[k], float(Fraction(shown.left)), rel_tol=1e-9)
+    assert isclose(y[k] - p, float(Fraction(shown.right)), rel_tol=1e-9)
+
+
+SHORT = (
+    ("lessons", r"\frac{\partial C_0}{\partial a_j^{(L)}} = a_j^{(L)} - y_j"),
+    ("lessons", r"\frac{\partial C_0}{\partial z_j^{(L)}} = 2 (a_j^{(L)} - y_j)"),
+    ("lessons", r"\frac{\partial z_j^{(l)}}{\partial w_{ik}^{(l)}} = 0"),
+    ("nielsen", r"\delta^L_j = 2 (a^L_j - y_j) \sigma'(z^L_j)"),
+    ("nielsen", r"\delta^l_j = \sum_k w^{l+1}_{jk} \delta^{l+1}_k \sigma'(z^l_j)"),
+    ("scalar", r"\frac{\partial C}{\partial h_t} = 2 (h_t - y_t)"),
+    ("deep", r"\frac{\partial C}{\partial a^{(l)}} = 2(a^{(L)} - y) \prod_{m=l}^{L} w^{(m)}"),
+    ("hinge", r"\frac{\partial C}{\partial V_{ij}} = (r_i - y_i) q_j"),
+)
+
+
+@pytest.mark.parametrize(("name", "line"), SHORT)
+def test_where_arithmetic_is_exact_the_numbers_are_short(name: str, line: str) -> None:
+    shown = only(name, line).counterexample
+    assert shown is not None
+    assert max(len(shown.left), len(shown.right)) <= 8, (shown.left, shown.right)
+    assert re.fullmatch(r"-?\d+(/\d+)?", shown.left) and re.fullmatch(r"-?\d+(/\d+)?", shown.right)
+
+
+def test_w_12_is_refuted_in_networks_that_have_it() -> None:
+    shown = only("lessons", r"\frac{\partial C_0}{\partial w_{12}^{(L)}} = 2(a_1^{(L)} - y_1) a_2^{(L-1)}").counterexample  # fmt: skip
+    assert shown is not None and min(shown.sizes[-2:]) > 2
+
+
+def test_stated_sizes_are_those_of_the_counterexample() -> None:
+    for line in (
+        r"\frac{\partial C_0}{\partial a_j^{(2)}} = a_j^{(2)} - y_j",
+        r"C_0 = (a_0^{(2)} - y_0)^2",
+    ):
+        found = only("4-3-2", line)
+        assert found.scope == "sizes 4, 3, 2"
+        assert found.counterexample is not None and found.counterexample.sizes == (4, 3, 2)
+
+
+# ---------------------------------------------------------------- the whole report
+
+PROVED = r"\delta^L_j = (a^L_j - y_j) \sigma'(z^L_j)"
+REFUTED = r"\delta^L_j = (a^L_j - y_j) \sigma(z^L_j)"
+NOT_READ = r"\delta^L_j = \foo"
+OPEN = r"\delta^L_j = (a^L_j - y_j) \sigma'(z^L_j) + b^L_j - b^L_j"
+
+
+@pytest.mark.parametrize(
+    ("lines", "verdict", "status"),
+    [
+        ((PROVED,), "proved", 0),
+        ((PROVED, REFUTED), "refuted", 1),
+        ((NOT_READ, REFUTED, OPEN, PROVED), "refuted", 1),
+        ((NOT_READ, OPEN, PROVED), "not_understood", 3),
+        ((OPEN, PROVED), "undecided", 3),
+        ((PROVED, NOT_READ), "not_understood", 3),
+        (("q_j := a^L_j", PROVED), "proved", 0),
+        (("q_j := a^L_j", REFUTED), "refuted", 1),
+        ((), "undecided", 3),
+        (("no mathematics here",), "undecided", 3),
+    ],
+)
+def test_refuted_over_not_understood_over_undecided_over_proved(
+    lines: tuple[str, ...], verdict: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line is left without a proof here, whatever the prover can do."""
+    left_open = claim("nielsen", OPEN)
+
+    def without(system: Any, e: Equality, **options: Any) -> Proof | None:
+        return None if left_open is not None and e.right == left_open.right else prove(system, e, **options)
+
+    monkeypatch.setattr("symbackprop.judge.relation.prove", without)
+    report = check("nielsen", *lines)
+    assert (report.verdict, report.exit_status) == (verdict, status)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line", "column", "words"),
+    [
+        ("lessons", r"\frac{\partial C_0}{\partial a_j^{(L)}} = \foo", 1, 42, r"unknown command \foo"),
+        ("nielsen", "\n\n" + r"\delta^L_j = q_j", 3, 14, "q_j is no symbol of this network"),
+        ("lessons", "$C_0 = $", 1, 6, "nothing stands between '=' and the end"),
+    ],
+)
+def test_what_is_not_understood_says_where(name: str, text: str, line: int, column: int, words: str) -> None:
+    (found,) = network(name).check(text, explain=False).claims
+    assert (found.verdict, found.line) == ("not_understood", line)
+    assert f"line {line}, column {column}: " in found.message and words in found.message
+
+
+ORDERED = (
+    ("nielsen", r"\delta^l_j = \sum_k w^{l+1}_{jk} \delta^{l+1}_k \sigma'(z^l_j)"),
+    ("nielsen", PROVED),
+    ("nielsen", r"\frac{\partial C}{\partial w^l_{jk}} = a^l_k \delta^l_j"),
+    ("nielsen", r"\frac{\partial C}{\partial w^2_{31}} = \delta^2_1 a^1_3"),
+    ("scalar", r"\frac{\partial C}{\partial h_t} = 2 (h_t - y_t)"),
+    ("scalar", SUMS[1]),
+)
+
+
+def test_a_report_depends_on_neither_time_nor_on_what_was_checked_before() -> None:
+    def all_of(order: list[int]) -> dict[int, tuple[Finding, ...]]:
+        sampling._samples.cache_clear()
+        return {n: check(*ORDERED[n]).claims for n in order}
+
+    forward = list(range(len(ORDERED)))
+    first = all_of(forward)
+    assert first == all_of(forward[::-1])
+    assert first == {n: check(*ORDERED[n]).claims for n in forward}
+
+
+def test_a_report_is_the_same_in_every_process() -> None:
+    """The order of sets and dictionaries must not show."""
+    program = (
+        "import json, sys\nfrom symbackprop import load\n"
+        "print([[c.record() for c in load(name).check(text, explain=False).claims]"
+        " for name, text in json.loads(sys.argv[1])])"
+    )
+    lines = json.dumps([line for line in ORDERED if line[0] == "nielsen"])
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", program, lines],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(said) == 1 and "refuted" in said.pop()

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from symbackprop.errors import ReadError, ReadIndexError, ReadShapeError
-from symbackprop.indices import Guard, affine
+from symbackprop.indices import Guard, affine, implies
 from symbackprop.judge.conventions import convention
-from symbackprop.judge.own_names import OwnNames, respelled
-from symbackprop.judge.prove import Lemma, follows
+from symbackprop.judge.own_names import ByOwnName, OwnNames, respelled
+from symbackprop.judge.prove import Lemma, follows, recursion
 from symbackprop.judge.relation import Judged, Setting, counterexample, judge, scope_of, total
 from symbackprop.judge.sampling import samples_of
-from symbackprop.judge.scope import ShapeMismatch, equality
+from symbackprop.judge.scope import ShapeMismatch, conditions, equality, opened
 from symbackprop.judge.slips import guess, repairs
 from symbackprop.notation import Notation
 from symbackprop.read.expression import ReadLine, read_claim, read_line
@@ -27,7 +27,7 @@ from symbackprop.read.names import spelled
 from symbackprop.read.syntax import Fraction, Node, Row, Scripted, Symbol, Unread, children
 from symbackprop.render.latex import Latex
 from symbackprop.report import Finding, Fix, Report, Verdict
-from symbackprop.symbols import ZERO, Expr, Partial, Ref, Where, substitute
+from symbackprop.symbols import ZERO, Expr, Partial, Ref, Vec, Where, families, substitute, walk
 
 AGAIN = 1_000
 """Added to the seed for samples on which a repair is tried once more."""
@@ -70,10 +70,15 @@ class Checker:
 
     def __post_init__(self) -> None:
         s = self.setting
+        self.defined: dict[int, str] = {}
         self.names = OwnNames(s.system, s.notation)
         self.spelling = respelled(s.system, s.notation, self.taken) if self.taken else s.notation
 
     def findings(self, handin: HandIn) -> Iterator[Finding]:
+        # Names first: "where q_j = ..." stands behind what uses it.
+        for c in handin.claims:
+            if c.definition and not isinstance(c.row, Unread) and self.renames(c) is None:
+                self.define(c, c.row)
         for c in handin.claims:
             try:
                 yield self.finding(c)
@@ -95,21 +100,33 @@ class Checker:
         try:
             if c.definition and (r := self.renames(c)) is not None:
                 return self.open(c, "definition", f"taken: {r.new} for {as_typed(r.old)}")
-            if c.definition and (names := self.names.defining(c.row, c.source)) is not None:
-                self.names = names
-                f = self.open(c, "definition", "a name of your own, read as what it stands for from here on")
-                return replace(f, proof=())
+            if c.number in self.defined:
+                return self.open(c, "definition", self.defined[c.number])
             line = read_claim(c.row, c.source, self.names.system, self.names.notation)
-            line = replace(line, sides=tuple(map(self.names.expanded, line.sides)))
+            written = line.sides
+            line = replace(line, sides=tuple(map(self.names.expanded, written)))
         except ReadShapeError as x:
             return self.ill_formed(c, str(x), "shape_mismatch")
         except ReadIndexError as x:
             return self.ill_formed(c, str(x), "wrong_index")
+        except ByOwnName as x:
+            return self.open(c, "not_understood", f"line {c.line}, column {c.column}: {x}")
         except ReadError as x:
-            if c.definition:
-                return self.open(c, "definition", f"a name of your own; where it is used is not judged ({x})")
             return self.open(c, "not_understood", str(x))
-        return self.compared(c, c.row, line)
+        return self.compared(c, c.row, line, written)
+
+    def define(self, c: Claim, row: Row) -> None:
+        """Take a name that a row gives, or say why it is not taken."""
+        try:
+            names = self.names.defining(row, c.source)
+        except ReadError as x:
+            self.defined[c.number] = f"a name of your own; where it is used is not judged ({x})"
+            return
+        except Exception:  # the claim itself is judged, and says what is wrong
+            return
+        if names is not None:
+            self.names = names
+            self.defined[c.number] = "a name of your own, read as what it stands for"
 
     def renames(self, c: Claim) -> Renaming | None:
         """The renaming that a row says, where it was taken."""
@@ -122,7 +139,7 @@ class Checker:
         named = tuple(x for x in self.guessed(c, 0, None) if x != "other") or (cause,)
         return replace(f, fixes=fixes, named=named, convention=self.convention(c, 0, None))
 
-    def compared(self, c: Claim, row: Row, line: ReadLine) -> Finding:
+    def compared(self, c: Claim, row: Row, line: ReadLine, line_sides: tuple[Expr, ...]) -> Finding:
         group = self.groups.get(c.group)
         sides = line.sides
         before: Expr | None = None
@@ -171,6 +188,11 @@ class Checker:
             samples=sum(r.points for r in results),
             proof=tuple(x for r in results for x in explained(self.setting, r)),
         )
+        if c.definition and verdict == "refuted":
+            out = replace(
+                out,
+                message=f"{out.message}; its left side is a quantity of the model, so this is a claim and no definition",
+            )
         if verdict == "refuted":
             out = self.refuted(c, out, chosen, bad, before)
             a, b = sides[bad : bad + 2]
@@ -181,7 +203,10 @@ class Checker:
             if e is not None:
                 self.right.append(e)
         if self.goal is not None and verdict == "proved" and chain == "proved":
-            out = replace(out, answers=answers(self.goal, group, row, sides))
+            narrow = narrowed(self.setting, self.goal, group, line)
+            own = any(n.name in families(x) for n in self.names.named if holds_derivative(n.value) for x in line_sides)
+            if not narrow and not own and answers(self.setting, self.goal, group, row, sides[-1]):
+                out = replace(out, answers=True)
         return out
 
     def carries(self, sides: Sequence[Expr], judged: Judged) -> bool:
@@ -316,7 +341,7 @@ def explained(setting: Setting, j: Judged) -> Iterator[str]:
 
 
 def said(j: Judged) -> str:
-    """The verdict in a sentence."""
+    """What is said of a verdict."""
     if j.verdict == "proved":
         return "both sides have one normal form" + (f"; assuming {' and '.join(j.facts)}" if j.facts else "")
     if j.reason:
@@ -327,38 +352,79 @@ def said(j: Judged) -> str:
 # ---------------------------------------------------------------- the goal
 
 
-def answers(goal: Partial, group: Group, row: Row, sides: Sequence[Expr]) -> bool:
-    """Whether a proved line says what was asked: the goal on its left, no derivative on its right."""
-    if not isinstance(group.first, Partial) or not instance(goal, group.first):
+def answers(setting: Setting, goal: Partial, group: Group, row: Row, right: Expr) -> bool:
+    """Whether a proved line says what was asked: the goal on its left; on its right no derivative and no restatement.
+
+    A letter for a gradient, such as delta, is no answer where it is the goal itself, nor for a layer that has a number.
+    """
+    left = group.first
+    if (
+        left is None
+        or not instance(setting, goal, left)
+        or derivative(row.relations[-1].right if row.relations else None)
+    ):
         return False
-    return not derivative(row.relations[-1].right if row.relations else None) and group.first != sides[-1]
+    scalar = scalar_bottom(goal)
+    inside = [p for _, p in walk(right) if isinstance(p, Partial) and not p.direct]
+    if not inside or scalar is None:
+        return True
+    general = any(i.names - setting.system.constants for i in recursion(setting.system, scalar))
+    return general and all(isinstance(p.bottom, Ref) and not same_place(setting, p.bottom, left) for p in inside)
 
 
-def instance(goal: Partial, left: Partial) -> bool:
-    """Whether a left side is the goal, up to the letters of its indices."""
-    from symbackprop.judge.scope import opened
-    from symbackprop.symbols import Ref, Vec
+def same_place(setting: Setting, u: Ref, left: Expr) -> bool:
+    """Whether a gradient on the right is the very one on the left: of one family in one layer."""
+    scalar = scalar_bottom(left)
+    system = setting.system
+    return scalar is not None and u.family == scalar.family and recursion(system, u) == recursion(system, scalar)
 
-    a, b = goal, opened(left)
-    while isinstance(b, Vec):
-        b = opened(b.body)
-    bottom = a.bottom.body if isinstance(a.bottom, Vec) else a.bottom
+
+def scalar_bottom(e: Expr) -> Ref | None:
+    """What a derivative, or an array of derivatives, is by."""
+    e = opened(e)
+    while isinstance(e, Vec):
+        e = opened(e.body)
+    bottom = e.bottom if isinstance(e, Partial) else None
     while isinstance(bottom, Vec):
         bottom = bottom.body
-    if not isinstance(b, Partial) or a.top.family != b.top.family or not isinstance(bottom, Ref):
+    return bottom if isinstance(bottom, Ref) else None
+
+
+def instance(setting: Setting, goal: Partial, left: Expr) -> bool:
+    """Whether a left side is the goal, up to the letters of its indices: no number, no two letters made one."""
+    wanted, found = scalar_bottom(goal), scalar_bottom(left)
+    b = opened(left)
+    while isinstance(b, Vec):
+        b = opened(b.body)
+    if wanted is None or found is None or not isinstance(b, Partial):
         return False
-    other = b.bottom
-    if not isinstance(other, Ref) or other.family != bottom.family:
+    if wanted.family != found.family or goal.top.family != b.top.family:
         return False
     letters: dict[str, str] = {}
-    for i, j in zip(bottom.indices, other.indices, strict=True):
-        if i == j:
-            continue
-        if i.name is None or j.name is None or i.name.isupper() or j.name.isupper():
-            return False
-        if letters.setdefault(i.name, j.name) != j.name:
+    for i, j in zip(wanted.indices, found.indices, strict=True):
+        if i.name is None or i.name in setting.system.constants:
+            if i != j:
+                return False
+        elif j.name is None or j.name in setting.system.constants or letters.setdefault(i.name, j.name) != j.name:
             return False
     return len(set(letters.values())) == len(letters)
+
+
+def narrowed(setting: Setting, goal: Partial, group: Group, line: ReadLine) -> bool:
+    """Whether a line is said of less than was asked: j other than k, l = L, ranges of its own."""
+    if line.apart:
+        return True
+    left = group.first
+    scalar = scalar_bottom(left) if left is not None else None
+    if scalar is None:
+        return False
+    exists = tuple(c for c, _ in conditions(setting.system, Partial(goal.top, scalar)))
+    known = (*setting.system.standing, *exists)
+    return not all(implies(known, c) for c in (*group.guard, *line.guard))
+
+
+def holds_derivative(e: Expr) -> bool:
+    return any(isinstance(p, Partial) for _, p in walk(e))
 
 
 def derivative(node: Node | None) -> bool:

@@ -17,7 +17,7 @@ from symbackprop.judge.sampling import Comparison, Difference, places, samples_o
 from symbackprop.judge.scope import Equality, ShapeMismatch, equality, misplaced, quantities
 from symbackprop.network import System
 from symbackprop.notation import Notation
-from symbackprop.oracle import CannotEvaluate, Oracle, OutOfRange, plus, times
+from symbackprop.oracle import CannotEvaluate, Oracle, OutOfRange, Sample, plus, times
 from symbackprop.report import Counterexample, Verdict
 from symbackprop.symbols import D, Expr, Partial, Ref, transform, walk
 
@@ -87,7 +87,8 @@ def judge(
         return Judged("refuted", str(x), ("shape_mismatch",))
     cells = apart_cells(e)
     if not satisfiable((*system.standing, *e.guard)) or not cells:
-        return Judged("refuted", empty(system, e), ("index_out_of_range",), e)
+        vacuous = "no network has what this line speaks of: its layers or times exclude each other"
+        return Judged("refuted", nowhere(setting, e) or vacuous, ("index_out_of_range",), e)
     samples = samples_of(system, setting.equal, setting.seed)
     found = samples.compare(e)
     if found.difference is None and found.outside and not setting.equal:
@@ -102,8 +103,13 @@ def judge(
         if words is not None:
             return Judged("refuted", words, ("wrong_index",), e, points=found.points)
         if not found.points:
-            return Judged("refuted", f"{found.outside} in any network of the samples", ("index_out_of_range",), e)
-        return Judged("refuted", f"it uses what does not exist: {found.outside}", ("index_out_of_range",), e)
+            return Judged("refuted", nowhere(setting, e) or found.outside, ("index_out_of_range",), e)
+        return Judged(
+            "refuted",
+            nowhere(setting, e) or f"it uses what does not exist: {found.outside}",
+            ("index_out_of_range",),
+            e,
+        )
     return proved(setting, e, cells, found, lemmas)
 
 
@@ -153,15 +159,17 @@ def apart_cells(e: Equality) -> list[Guard]:
     return [g for g in out if satisfiable((*e.guard, *g))]
 
 
-def empty(system: System, e: Equality) -> str:
-    """Which condition leaves no network for which a line would be claimed."""
+def nowhere(setting: Setting, e: Equality) -> str:
+    """Which quantity of a line no network has, in words; empty where none is found."""
+    system, notation = setting.system, setting.notation
     for side in (e.left, e.right):
         for _, p in walk(side):
             for r in quantities(p):
-                words = system.out_of_range(r)
+                nodes = [a.label for a in system.family(r.family).axes if a.kind == "node"]
+                words = system.out_of_range(r, notation.first_of(nodes[0]) if nodes else 0)
                 if words is not None:
                     return words
-    return "no network has what this line speaks of: its layers or times exclude each other"
+    return ""
 
 
 def named_from(e: Equality) -> tuple[str, ...]:
@@ -185,7 +193,7 @@ def counterexample(setting: Setting, judged: Judged) -> Counterexample | None:
             best = small
         if digits(best) <= READABLE:
             break
-    fresh = best.oracle
+    fresh = best.oracle if isinstance(best.oracle, Plain) else Recording(system, best.oracle.sample)
     try:
         fresh.evaluate(e.left, best.env)
         fresh.evaluate(e.right, best.env)
@@ -199,6 +207,25 @@ def counterexample(setting: Setting, judged: Judged) -> Counterexample | None:
     }
     sizes, size_names = sizes_of(system, fresh)
     return Counterexample(sizes, indices, inputs(system, fresh), shown(best.left), shown(best.right), size_names)
+
+
+class Recording(Oracle):
+    """Remembers the fractions behind the data that it draws."""
+
+    def __init__(self, system: System, sample: Sample) -> None:
+        self.fractions: dict[Any, Fraction] = {}
+        self.last = Fraction(0)
+        super().__init__(system, sample)
+
+    def number(self, x: Fraction | int) -> Any:
+        self.last = Fraction(x)
+        return super().number(x)
+
+    def datum(self, family: str, indices: tuple[int, ...]) -> Any:
+        value = super().datum(family, indices)
+        if hasattr(value, "mid") and value.contains(super().number(self.last)):
+            self.fractions[self.key(family, indices)] = self.last
+        return value
 
 
 class Plain(Oracle):
@@ -274,7 +301,8 @@ def inputs(system: System, oracle: Oracle) -> dict[str, Any]:
         name = f"{family}^({','.join(map(str, layers))})" if layers else family
         if several and f.kind != "parameter":
             name += f" of sample {sample}"
-        arrays.setdefault(name, {})[rest] = shown(value)
+        exact = getattr(oracle, "fractions", {}).get((sample, family, indices))
+        arrays.setdefault(name, {})[rest] = shown(value) if exact is None else str(exact)
     for name, entries in arrays.items():
         out[name] = nested(entries)
     for (name, layer), c in sorted(oracle.polynomials.items(), key=repr):

@@ -159,7 +159,17 @@ def existence(system: System, sides: tuple[Expr, ...]) -> Guard:
 
 def at_ends(system: System, c: Constraint, around: Guard, inner: frozenset[str]) -> Guard:
     """What a condition on a summed index says of the free ones, where its sum begins or ends at one of them."""
-    if implies((*system.standing, *around), c):
+    # A sum that begins at a free time is not cut short by the ends of its axis.
+    bounded = {
+        (n, k > 0) for g in around for n, k in g.expr.terms if n in inner and g.expr.names - inner - system.constants
+    }
+    said = tuple(
+        g
+        for g in around
+        if g.expr.names - inner - system.constants
+        or not any((n, k > 0) in bounded for n, k in g.expr.terms if n in inner)
+    )
+    if implies((*system.standing, *said), c):
         return ()
     for n, k in c.expr.terms:
         if n not in inner:

@@ -281,6 +281,7 @@ class Reader:
                 raise self.source.error("an update changes a quantity", row.left.place)
             return [Array(Assign(target.expr, value.expr))]
         self.drafter.counts = self.counts(nodes)
+        self.drafter.averages = self.averages(nodes)
         self.drafter.argument = self.argument(nodes)
         self.scopes.constants |= self.drafter.counts.keys()
         for r in row.relations:
@@ -309,6 +310,17 @@ class Reader:
         plain = len(others) == 1 and all(bare for _, bare in others)
         applied = any(isinstance(n, Application) for node in nodes for n in every(node)) or bool(functions)
         return min(others)[0] if plain and applied and len(nodes) > 1 else ""
+
+    def averages(self, nodes: list[Node]) -> bool:
+        """Whether a line speaks of the cost over samples: there n is their number, elsewhere a width."""
+        if self.system.mean is None:
+            return False
+        looks = self.drafter.lexicon.looks
+        keys = {k for k, found in looks.items() if any(x.name in self.system.mean for x in found)}
+        own = {k for k, found in looks.items() if all(x.name == self.system.cost for x in found)}
+        named = [spelled(x) for n in nodes for x in every(n) if isinstance(x, Symbol)]
+        stems = {a.label for f in self.system.families.values() for a in f.axes if a.at is not None}
+        return self.notation.samples not in stems or any(k in keys - own for k in named)
 
     def counts(self, nodes: list[Node]) -> dict[str, Axis]:
         """Letters that in this line are the number of samples, or the length of another axis that has its own letter.
@@ -475,6 +487,8 @@ class KnownDrafter(Drafter):
     """Letters that are the length of an axis in one line."""
     argument: str = ""
     """The letter that functions are applied to in a line about functions alone."""
+    averages: bool = True
+    """Whether the letter of the number of samples is that, and no width."""
     lone: frozenset[int] = frozenset()
     """Symbols that are a whole side of a line, or stand above the line of a derivative: C is the cost, not a size."""
 
@@ -837,7 +851,7 @@ class KnownDrafter(Drafter):
             return None
         if s.key in self.counts:
             return Size(self.counts[s.key])
-        if self.system.mean is not None and s.key == self.notation.samples:
+        if self.system.mean is not None and s.key == self.notation.samples and self.averages:
             return Size(SAMPLES)
         if s.key in self.stems and (over := averaged(self.system)) is not None:
             return Size(over)

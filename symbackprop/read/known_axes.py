@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -244,7 +245,7 @@ class KnownSettler(Settler):
             return
         counts = "samples" if axis.kind == "sample" else f"{axis.label}_{{{here}}}" if here else axis.label
         words = f"{scope.letter} counts {counts} here, and its sum ends at {stem}_{{{other.at}}}"
-        raise self.axes.source.raised(ReadIndexError, words, scope.place)
+        raise self.axes.source.raised(ReadIndexError, re.sub(r"#\d+", "", words), scope.place)
 
     def expression(self, e: Expr, letters: Any, taken: frozenset[str], d: Any) -> Expr:
         def go(x: Expr) -> Expr:
