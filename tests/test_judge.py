@@ -278,16 +278,12 @@ def claim(name: str, line: str) -> Equality | None:
 
 
 @pytest.mark.parametrize(("name", "line"), WRONG)
-def test_the_prover_alone_proves_no_wrong_line(name: str, line: str) -> None:
+def test_with_samples_that_see_nothing_no_wrong_line_is_proved(
+    name: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The samples would catch it; they must not have to."""
-    e = claim(name, line)
-    if e is None:
-        return
-    try:
-        proof = prove(network(name).system, e, equal=network(name).notation.width == "n")
-    except Beyond:
-        return
-    assert proof is None
+    monkeypatch.setattr(sampling.Samples, "compare", lambda *a, **k: sampling.Comparison(1))
+    assert only(name, line).verdict != "proved"
 
 
 def test_without_a_proof_a_line_that_holds_everywhere_is_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -478,7 +474,7 @@ def test_a_chain_without_a_slip_is_proved_line_by_line(name: str) -> None:
 
 @pytest.mark.parametrize("name", CHAIN)
 def test_after_a_line_that_is_not_understood_the_next_is_open_and_those_below_are_judged(name: str) -> None:
-    first, slip, carrying, right = CHAIN[name]
+    first, _, carrying, right = CHAIN[name]
     report = aligned(name, first, r"&= \foo{3}", right, carrying, right)
     assert verdicts(report) == ["proved", "not_understood", "undecided", "refuted", "refuted"]
     assert report.claims[2].message == "goes on from a line that is not understood"
@@ -574,6 +570,35 @@ def test_a_refuted_line_proves_nothing_below_it(name: str, wrong: str, next_: st
     report = check(name, wrong, next_)
     assert verdicts(report) == ["refuted", "refuted"]
     assert report.claims[1].carried
+
+
+TRAPS = (
+    ("scalar", r"\frac{\partial C}{\partial h_t} = 2(h_t - y_t), \quad t = T", r"2\frac{\partial C}{\partial h_t} = 4(h_t - y_t)"),
+    ("scalar", r"\frac{\partial C}{\partial h_T} = 2(h_T - y_T)", r"2\frac{\partial C}{\partial h_t} = 4(h_t - y_t)"),
+    ("scalar", r"\frac{\partial h_t}{\partial x_s} = 0, \quad s > t", r"2\frac{\partial h_t}{\partial x_s} = 0"),
+    ("scalar", r"\frac{\partial h_{t+1}}{\partial x_t} = v", r"\frac{\partial C}{\partial x_t} = v \frac{\partial C}{\partial h_{t+1}}"),
+    ("lessons", r"\frac{\partial C_0}{\partial a_j^{(l)}} = 2(a_j^{(l)} - y_j), \quad l = L", r"\frac{\partial C_0}{\partial z_j^{(l)}} = 2(a_j^{(l)} - y_j) g'^{(l)}(z_j^{(l)})"),
+    ("lessons", r"\frac{\partial z_j^{(l+1)}}{\partial a_k^{(l)}} = w_{jk}^{(l+1)}", r"\frac{\partial C_0}{\partial a_k^{(l)}} = \frac{\partial C_0}{\partial z_j^{(l+1)}} w_{jk}^{(l+1)}"),
+    ("nielsen", r"\frac{\partial z^{l+1}_k}{\partial a^l_j} = w^{l+1}_{kj}", r"\frac{\partial C}{\partial a^l_j} = \delta^{l+1}_k w^{l+1}_{kj}"),
+    ("nielsen", r"\frac{\partial C}{\partial w^2_{31}} = \delta^2_3 a^1_1", r"2\frac{\partial C}{\partial w^2_{jk}} = 2\delta^2_3 a^1_1"),
+    ("nielsen", r"\frac{\partial C}{\partial w^l_{jj}} = a^{l-1}_j \delta^l_j", r"2\frac{\partial C}{\partial w^l_{jk}} = 2a^{l-1}_k \delta^l_k"),
+    ("nielsen", r"\frac{\partial C}{\partial b^l_j} = \delta^l_j, \quad j = 1", r"2\frac{\partial C}{\partial b^l_j} = 2\delta^l_1"),
+    ("softmax-cross-entropy", r"\frac{\partial p_j}{\partial z_k} = -p_j p_k, \quad j \ne k", r"\frac{\partial C}{\partial z_k} = \sum_j y_j p_k"),
+    ("softmax-cross-entropy", r"\frac{\partial p_k}{\partial z_k} = p_k (1 - p_k)", r"\frac{\partial C}{\partial z_k} = \frac{\partial C}{\partial p_k} p_k (1 - p_k)"),
+    ("hinge", r"\frac{\partial q_j}{\partial p_j} = 1, \quad p_j > 0", r"\frac{\partial C}{\partial p_j} = \sum_i 2(r_i - y_i) V_{ij}"),
+    ("attention", r"\frac{\partial P_{ij}}{\partial S_{ij}} = P_{ij} (1 - P_{ij})", r"2\frac{\partial O_{iv}}{\partial S_{ij}} = 2\frac{\partial O_{iv}}{\partial P_{ij}} P_{ij} (1 - P_{ij})"),
+    ("deep", r"\frac{\partial C}{\partial a^{(l)}} = 2(a^{(L)} - y), \quad l = L", r"2\frac{\partial C}{\partial a^{(l)}} = 4(a^{(L)} - y)"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "lemma", "line"), TRAPS, ids=range(len(TRAPS)))
+def test_with_samples_that_see_nothing_no_lemma_proves_more_than_it_says(
+    name: str, lemma: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One layer, one entry, one diagonal or one path of many: what a proof takes from a line above must be that line."""
+    assert verdicts(check(name, lemma, line)) == ["proved", "refuted"]
+    monkeypatch.setattr(sampling.Samples, "compare", lambda *a, **k: sampling.Comparison(1))
+    assert verdicts(check(name, lemma, line)) == ["proved", "undecided"]
 
 
 INDUCTIONS = (
@@ -1024,7 +1049,7 @@ def test_refuted_over_not_understood_over_undecided_over_proved(
 @pytest.mark.parametrize(
     ("name", "text", "line", "column", "words"),
     [
-        ("lessons", r"\frac{\partial C_0}{\partial a_j^{(L)}} = \foo", 1, 42, r"unknown command \foo"),
+        ("lessons", r"\frac{\partial C_0}{\partial a_j^{(L)}} = \foo", 1, 43, r"unknown command \foo"),
         ("nielsen", "\n\n" + r"\delta^L_j = q_j", 3, 14, "q_j is no symbol of this network"),
         ("lessons", "$C_0 = $", 1, 6, "nothing stands between '=' and the end"),
     ],
@@ -1041,7 +1066,7 @@ ORDERED = (
     ("nielsen", r"\frac{\partial C}{\partial w^l_{jk}} = a^l_k \delta^l_j"),
     ("nielsen", r"\frac{\partial C}{\partial w^2_{31}} = \delta^2_1 a^1_3"),
     ("scalar", r"\frac{\partial C}{\partial h_t} = 2 (h_t - y_t)"),
-    ("scalar", SUMS[1]),
+    ("deep", r"\frac{\partial a^{(L)}}{\partial a^{(l)}} = \prod_{m=l+1}^{L-1} w^{(m)}"),
 )
 
 

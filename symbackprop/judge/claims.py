@@ -27,7 +27,23 @@ from symbackprop.read.names import spelled
 from symbackprop.read.syntax import Fraction, Node, Row, Scripted, Symbol, Unread, children
 from symbackprop.render.latex import Latex
 from symbackprop.report import Finding, Fix, Report, Verdict
-from symbackprop.symbols import ZERO, Expr, Partial, Ref, Vec, Where, families, substitute, walk
+from symbackprop.symbols import (
+    ZERO,
+    Div,
+    Expr,
+    Num,
+    Param,
+    Partial,
+    Position,
+    Pow,
+    Ref,
+    Size,
+    Vec,
+    Where,
+    families,
+    substitute,
+    walk,
+)
 
 AGAIN = 1_000
 """Added to the seed for samples on which a repair is tried once more."""
@@ -113,6 +129,8 @@ class Checker:
             return self.open(c, "not_understood", f"line {c.line}, column {c.column}: {x}")
         except ReadError as x:
             return self.open(c, "not_understood", str(x))
+        if len(written) == 2 and setting_of(written):
+            return self.open(c, "definition", "a size or a constant given; lines are judged for all")
         return self.compared(c, c.row, line, written)
 
     def define(self, c: Claim, row: Row) -> None:
@@ -231,8 +249,16 @@ class Checker:
             fixes=fixes,
             named=named,
             convention=None if "index_out_of_range" in judged.named else self.convention(c, relation, before),
-            right=self.explain(judged.equality.left) if self.explain and judged.equality is not None else (),
+            right=self.explain(self.asked(c, judged)) if self.explain and judged.equality is not None else (),
         )
+
+    def asked(self, c: Claim, judged: Judged) -> Expr:
+        """What a line is about: the first left side of its derivation."""
+        first = self.groups[c.group].first if c.group in self.groups else None
+        if first is not None and not isinstance(first, Vec):
+            return first
+        assert judged.equality is not None
+        return judged.equality.left
 
     # ------------------------------------------------------------ slips
 
@@ -306,6 +332,13 @@ def lemma_of(setting: Setting, left: Expr | None, right: Expr, guard: Guard) -> 
         return None
     e = equality(setting.system, left, right, guard)
     return Lemma(left, e.right, e.guard) if e.left == left else None
+
+
+def setting_of(sides: Sequence[Expr]) -> bool:
+    """Whether a line gives a size, a depth or a constant a number: n = 4, a setting rather than a claim."""
+    left, right = sides
+    named = isinstance(left, Size | Param) or (isinstance(left, Position) and left.at.name is not None)
+    return named and isinstance(right, Num | Div | Pow) and all(not isinstance(p, Ref) for _, p in walk(right))
 
 
 def worst(verdicts: Iterator[Verdict]) -> Verdict:

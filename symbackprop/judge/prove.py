@@ -58,6 +58,7 @@ class Proof:
         generic: Whether points on a boundary between two cases were left out.
         induction: Where it goes by induction: over what, from where, and in which direction.
         lemmas: Whether earlier lines were used.
+        one_by_one: Whether every layer of a network with stated depth was proved by itself.
     """
 
     facts: tuple[str, ...] = ()
@@ -65,6 +66,7 @@ class Proof:
     generic: bool = False
     induction: Induction | None = None
     lemmas: bool = False
+    one_by_one: bool = False
 
 
 @dataclass(frozen=True)
@@ -195,9 +197,14 @@ def limits(guard: Guard, letter: str, step: int) -> list[Affine]:
 def follows(system: System, e: Equality, lemmas: Sequence[Lemma], *, equal: bool = False) -> bool:
     """Whether a line holds once derivatives are what other lines say of them."""
     try:
-        task = Task(system, e, (), equal, False, False)
-        task.lemmas = tuple(lemmas)
-        return task.run() is True
+        for lifted in (False, True):
+            task = Task(system, e, (), equal, False, False)
+            task.lemmas = tuple(lemmas)
+            if lifted and isinstance(e.left, Partial) and isinstance(e.left.bottom, Ref):
+                task.frontier = task.height(e.left.bottom)[0]
+            if task.run() is True:
+                return True
+        return False
     except (Beyond, RecursionError):
         return False
 

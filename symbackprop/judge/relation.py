@@ -10,7 +10,7 @@ from fractions import Fraction
 from itertools import product
 from typing import Any
 
-from symbackprop.check import depth_needed, largest_node
+from symbackprop.check import depth_needed, largest_node, possible
 from symbackprop.indices import Affine, Constraint, Guard, satisfiable
 from symbackprop.judge.prove import Beyond, Lemma, Proof, prove
 from symbackprop.judge.sampling import Comparison, Difference, places, samples_of, shown
@@ -19,13 +19,16 @@ from symbackprop.network import System
 from symbackprop.notation import Notation
 from symbackprop.oracle import CannotEvaluate, Oracle, OutOfRange, Sample, plus, times
 from symbackprop.report import Counterexample, Verdict
-from symbackprop.symbols import D, Expr, Partial, Ref, transform, walk
+from symbackprop.symbols import D, Expr, Partial, Ref, substitute, transform, walk
 
 READABLE = 6
 """Characters of a value that a reader compares at a glance; a counterexample with such is not improved further."""
 
 MAX_PLAIN = 8
 """Counterexamples with small numbers that are looked at."""
+
+MAX_LAYERS = 16
+"""Layers, or pairs of them, for which a line is proved one by one."""
 
 MAX_ENTRIES = 400
 """Numbers of one array that a counterexample lists."""
@@ -131,6 +134,9 @@ def proved(setting: Setting, e: Equality, cells: list[Guard], found: Comparison,
         if any(p.generic for p in proofs):
             facts += ("no quantity lies exactly on a kink",)
         return Judged("proved", "", (), e, None, found.points, proofs[0], found.networks, facts)
+    one_by_one = proved_one_by_one(setting, e, cells)
+    if one_by_one:
+        return Judged("proved", "", (), e, None, found.points, Proof(one_by_one=True), found.networks)
     if not found.points:
         why = reason or "no sample network could be evaluated"
         return Judged("undecided", why, (), e, networks=found.networks)
@@ -138,6 +144,28 @@ def proved(setting: Setting, e: Equality, cells: list[Guard], found: Comparison,
     return Judged(
         "undecided", words + (f" ({reason})" if reason else ""), (), e, None, found.points, None, found.networks
     )
+
+
+def proved_one_by_one(setting: Setting, e: Equality, cells: list[Guard]) -> bool:
+    """Where the model states its depth or times as numbers: a proof for each layer of the claimed range."""
+    system = setting.system
+    letters = sorted(e.free(system) - e.axes.keys())
+    last = system.layers.value or max(system.sizes.values(), default=0)
+    if not letters or not last or (last + 1) ** len(letters) > MAX_LAYERS or cells != [()]:
+        return False
+    values = [dict(zip(letters, v, strict=True)) for v in product(range(last + 1), repeat=len(letters))]
+    held = [v for v in values if possible(e.guard, {**system.sizes, **v})]
+    try:
+        return bool(held) and all(_proved_at(setting, e, v) for v in held)
+    except (Beyond, RecursionError):
+        return False
+
+
+def _proved_at(setting: Setting, e: Equality, values: Mapping[str, int]) -> bool:
+    at = {n: Affine((), v) for n, v in values.items()}
+    left, right = substitute(e.left, at), substitute(e.right, at)
+    here = equality(setting.system, left, right, tuple(c.substitute(at) for c in e.guard))
+    return prove(setting.system, here, equal=setting.equal) is not None
 
 
 def total(e: Expr) -> Expr:
@@ -298,7 +326,7 @@ def inputs(system: System, oracle: Oracle) -> dict[str, Any]:
             continue
         layers = [i for i, a in zip(indices, f.axes, strict=True) if a.kind == "recursion"]
         rest = tuple(i for i, a in zip(indices, f.axes, strict=True) if a.kind != "recursion")
-        name = f"{family}^({','.join(map(str, layers))})" if layers else family
+        name = f"{family}^{{({','.join(map(str, layers))})}}" if layers else family
         if several and f.kind != "parameter":
             name += f" of sample {sample}"
         exact = getattr(oracle, "fractions", {}).get((sample, family, indices))
@@ -306,14 +334,30 @@ def inputs(system: System, oracle: Oracle) -> dict[str, Any]:
     for name, entries in arrays.items():
         out[name] = nested(entries)
     for (name, layer), c in sorted(oracle.polynomials.items(), key=repr):
-        label = f"{name}^({layer})(z)" if layer is not None else f"{name}(z)"
-        out[label] = " + ".join(
-            f"({shown(k)})" + ("" if n == 0 else "*z" if n == 1 else f"*z^{n}") for n, k in enumerate(c)
-        )
+        label = f"{name}^{{({layer})}}(z)" if layer is not None else f"{name}(z)"
+        out[label] = polynomial([shown(k) for k in c])
     for name, value in sorted(oracle.params.items()):
         if name != "pi":
             out[name] = shown(value)
     return out
+
+
+def polynomial(c: list[str]) -> str:
+    """A polynomial in z with these coefficients.
+
+    >>> polynomial(["0", "2", "-1", "1"])
+    '2z - z^2 + z^3'
+    """
+    out = ""
+    for n, k in enumerate(c):
+        if k == "0":
+            continue
+        size = k.removeprefix("-")
+        power = "" if n == 0 else "z" if n == 1 else f"z^{n}"
+        number = "" if size == "1" and n else f"({size})" if "/" in size and n else size
+        sign = "-" if k.startswith("-") else "+"
+        out += f" {sign} {number}{power}" if out else f"{'-' * (sign == '-')}{number}{power}"
+    return out or "0"
 
 
 def nested(entries: Mapping[tuple[int, ...], str]) -> Any:
@@ -355,6 +399,7 @@ def scope_of(setting: Setting, e: Equality | None) -> str:
 
 def ranges(system: System, e: Equality) -> Iterator[str]:
     """The range of each free layer or time, from the strongest of its bounds."""
+    yield from (f"{n} = {a}" for n, a in sorted(e.values.items()))
     for n in sorted(e.free(system) - e.axes.keys()):
         low: list[Affine] = []
         high: list[Affine] = []

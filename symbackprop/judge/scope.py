@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from symbackprop.check import node_axes
 from symbackprop.indices import Affine, Axis, Constraint, Guard, affine, at_least, fresh, implies
@@ -38,6 +38,7 @@ class Equality:
         entries: The letters of the general entry of an array.
         free_left, free_right: The free indices of either side, as written.
         apart: Index expressions that are not 0: j - i for a line that holds for j other than i.
+        values: Letters that the line says the value of, put in: l = L.
     """
 
     left: Expr
@@ -48,6 +49,7 @@ class Equality:
     free_left: frozenset[str]
     free_right: frozenset[str]
     apart: tuple[Affine, ...] = ()
+    values: Mapping[str, Affine] = field(default_factory=dict)
 
     def free(self, system: System) -> frozenset[str]:
         """The free indices of either side; the letter of the one width of all layers is none."""
@@ -69,7 +71,8 @@ def equality(system: System, left: Expr, right: Expr, said: Guard = (), apart: t
     Raises:
         ShapeMismatch: One is an array that the other is not, or over other axes.
     """
-    for name, value in fixed(said, system.constants).items():
+    values = fixed(said, system.constants)
+    for name, value in values.items():
         left, right = substitute(left, {name: value}), substitute(right, {name: value})
         said = tuple(c.substitute({name: value}) for c in said)
         apart = tuple(a.substitute({name: value}) for a in apart)
@@ -81,7 +84,7 @@ def equality(system: System, left: Expr, right: Expr, said: Guard = (), apart: t
     for e in (a, b):
         for name, found in node_axes(e, system).items():
             axes[name] = tuple(dict.fromkeys((*axes.get(name, ()), *found)))
-    return Equality(a, b, guard, axes, entries, free_left, free_right, apart)
+    return Equality(a, b, guard, axes, entries, free_left, free_right, apart, values)
 
 
 def fixed(guard: Guard, constants: frozenset[str]) -> dict[str, Affine]:

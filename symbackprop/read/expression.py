@@ -83,10 +83,14 @@ from symbackprop.symbols import (
     Vec,
     Where,
     Winner,
+    expr,
     names,
     substitute,
     walk,
 )
+
+LAST = "L"
+"""The letter of the last layer, of a network that has a number of layers."""
 
 
 @dataclass(frozen=True)
@@ -222,6 +226,10 @@ class Reader:
             self.scopes.constants |= stems
         if self.system.mean is not None:
             self.scopes.constants.add(self.notation.samples)
+        self.depth: dict[str, Affine] = {}
+        if self.system.layers.value and LAST not in lexicon.looks and LAST not in self.scopes.constants:
+            self.depth = {LAST: self.system.layers}
+            self.scopes.constants.add(LAST)
         self.drafter = KnownDrafter(
             self.source,
             declared,
@@ -231,6 +239,7 @@ class Reader:
             stems=frozenset(stems),
             system=self.system,
             notation=self.notation,
+            depth=self.depth,
         )
 
     def line(self, row: Row) -> tuple[Expr, ...]:
@@ -256,16 +265,16 @@ class Reader:
             if letter in used:
                 sides = [entrywise(e, lambda x, c=condition: Where(c, x, ZERO)) for e in sides]  # type: ignore[misc]
         free = {
-            s.letter: axes.found[s.id].substitute(letters)
+            s.letter: axes.found[s.id].substitute({**letters, **self.depth})
             for s in self.scopes.all.values()
             if s.free and s.id in axes.found
         }
         return ReadLine(
             tuple(sides),
-            self.guard(said.guard, letters, axes),
+            tuple(c.substitute(self.depth) for c in self.guard(said.guard, letters, axes)),
             MappingProxyType({x: a for x, a in free.items() if "#" not in str(a.at)}),
             tuple(n.place for n in nodes_of(row)),
-            tuple(a.substitute(letters) for a in said.apart),
+            tuple(a.substitute({**letters, **self.depth}) for a in said.apart),
             tuple(self.shape(a, letters) for a in arrays),
             tuple(said.remarks),
         )
@@ -419,6 +428,7 @@ class Reader:
             self.notation.zero,
             system=self.system,
             counts=self.drafter.counts,
+            depth=self.depth,
         )
         free = [s for s in self.scopes.all.values() if s.free]
         used = frozenset().union(*(names(a.expr) for a in drafts))
@@ -438,7 +448,7 @@ class Reader:
                     e = replace(e, bottom=Vec(index, OPEN, e.bottom))
                 else:
                     e = Vec(index, OPEN, e)
-            out.append(settler.padded(settler.expression(e, letters, taken, None)))
+            out.append(substitute(settler.padded(settler.expression(e, letters, taken, None)), self.depth))
         return out, letters, axes
 
 
@@ -487,6 +497,8 @@ class KnownDrafter(Drafter):
     """Letters that are the length of an axis in one line."""
     argument: str = ""
     """The letter that functions are applied to in a line about functions alone."""
+    depth: Mapping[str, Affine] = field(default_factory=dict)
+    """The letter of the last layer, where the network has a number of layers."""
     averages: bool = True
     """Whether the letter of the number of samples is that, and no width."""
     lone: frozenset[int] = frozenset()
@@ -739,7 +751,10 @@ class KnownDrafter(Drafter):
         return self.product(replace(node, factors=factors, operators=node.operators[start : stop - 1]), env)
 
     def operator(self, f: Fraction, body: Array, env: Env) -> Array:
-        (bottom,) = differentials(f.under)
+        under = differentials(f.under)
+        if len(under) != 1:
+            raise self.fail("a derivative by several quantities is not read", f.place)
+        (bottom,) = under
         if bottom.of is None:
             raise self.fail("a derivative by nothing", f.place)
         inner = bottom.of.body if isinstance(bottom.of, Group) else bottom.of
@@ -855,6 +870,10 @@ class KnownDrafter(Drafter):
             return Size(SAMPLES)
         if s.key in self.stems and (over := averaged(self.system)) is not None:
             return Size(over)
+        if s.key in self.stems and self.notation.width == "n":
+            return Size(Axis("node", s.key, affine(0)))  # the one width of all layers
+        if s.key in self.depth:
+            return expr(self.depth[s.key].const)
         if s.key in self.declared.integers:
             return Position(affine(s.key))
         if s.key in self.sizes:
@@ -946,6 +965,8 @@ class KnownDrafter(Drafter):
             inner = parts[0].body if isinstance(parts[0], Group) else parts[0]
             if self.lexicon.layered.get(name):
                 at, powers = self.scopes.affine(inner, env, "a layer"), parts[1:]
+            elif self.is_layer(parts[0], inner, env):
+                powers = parts[1:]  # one function for all layers, said with the layer
             else:
                 powers = parts
         arguments = self.arguments(brackets, env)
@@ -1045,6 +1066,16 @@ class KnownDrafter(Drafter):
             return False
         key = self.sighting(node, {}).key  # type: ignore[arg-type]
         return key in ("y", "Y", "t") and key not in self.lexicon.looks
+
+    def is_layer(self, script: Node, inner: Node, env: Env) -> bool:
+        """Whether what stands above a function is a layer: brackets around one, or its letter."""
+        if not any(a.kind == "recursion" for f in self.system.families.values() for a in f.axes):
+            return False
+        if isinstance(script, Group) and script.kind in ("round", "square") and isinstance(inner, Number):
+            return True
+        letters = {letter_of(n) for n in every(inner)} - {None}
+        ends = {n for a in (self.system.layers,) for n in a.names} | self.depth.keys()
+        return bool(letters) and letters <= self.scopes.clocks | ends
 
     def application(self, node: Application, env: Env) -> Array:
         f = node.function

@@ -183,6 +183,8 @@ class KnownSettler(Settler):
     system: System = None  # type: ignore[assignment]
     counts: Mapping[str, Axis] = field(default_factory=dict)
     """Letters that are the length of an axis in one line."""
+    depth: Mapping[str, Affine] = field(default_factory=dict)
+    """The letter of the last layer, where the network has a number of layers."""
     outside: Mapping[str, Affine] = field(default_factory=dict)
     """What stands for the letters around the sum in hand."""
 
@@ -195,7 +197,7 @@ class KnownSettler(Settler):
         if axis == SAMPLES and not whole:
             names[self.axes.notation.samples] = affine(SAMPLES.label)  # type: ignore[attr-defined]
         scope.low, scope.high = (x and x.substitute(names) for x in (scope.low, scope.high))
-        self.outside = letters
+        self.outside = {**letters, **self.depth}
         return super().binder(e, letters, taken, d)
 
     def covers(self, scope: Any, low: Affine, high: Affine) -> bool:
@@ -234,13 +236,13 @@ class KnownSettler(Settler):
         assert count.name is not None
         stem, at = self.axes.scopes.widths[count.name]
         axis = self.axes.axis(scope.id)
-        if axis.kind == "recursion" or (axis.label == stem and axis.at == at):
+        if axis.kind == "recursion":
             return
-        here = axis.at is not None and axis.at.substitute(self.outside)
+        here = axis.at.substitute(self.outside) if axis.at is not None else None
         if axis.label == stem and here == at.substitute(self.outside):
             return
         other = Axis("node", stem, at.substitute(self.outside))
-        size = self.system.size(axis if axis.at is None else replace(axis, at=here or None))
+        size = self.system.size(axis if axis.at is None else replace(axis, at=here))
         if size is not None and size == self.system.size(other):
             return
         counts = "samples" if axis.kind == "sample" else f"{axis.label}_{{{here}}}" if here else axis.label
