@@ -94,9 +94,9 @@ def proofs() -> Iterator[list[tuple[relation.Setting, Equality]]]:
 def faults_of(net: Network, data: bytes) -> tuple[str, list[str], float]:
     """The verdict on a hand-in, all that is wrong with it, and the seconds it took."""
     with proofs() as found:
-        start = time.perf_counter()
+        start = time.process_time()
         report = net.check(data, explain=False)
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
     out: list[str] = []
     if any("error inside symbackprop" in c.message for c in report.claims):
         out.append(raised(net, data))

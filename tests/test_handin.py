@@ -220,7 +220,7 @@ def test_a_notebook() -> None:
     lines = text.split("\n")
     for c, written in zip(handin.claims, ["E = C_0", r"\\delta", r"\\q = \\foo", r"\\q = 1"], strict=True):
         assert lines[c.line - 1][c.column - 1 :].startswith(written)
-    assert handin.notes == ("1 cell of other than text",)
+    assert handin.notes == ("1 cell that is no text passed over",)
     assert brief(handin) == brief(read_handin(text))  # known by its content as well
 
 

@@ -220,6 +220,28 @@ PAIRS = {
         ("wide", r"\frac{\partial C_0}{\partial a_k^{(l)}} = \sum_{j=0}^{n_{l+1}-1} \frac{\partial C_0}{\partial z_j^{(l+1)}} w_{jk}^{(l+1)}", r"\frac{\partial C_0}{\partial a_k^{(l)}} = \sum_{j=0}^{n_l-1} \frac{\partial C_0}{\partial z_j^{(l+1)}} w_{jk}^{(l+1)}"),
         ("mlp", r"\frac{\partial C}{\partial b_j^{(L)}} = \frac{2}{N} \sum_{i=1}^{N} (a_{ij}^{(L)} - y_{ij}) g'^{(L)}(z_{ij}^{(L)})", r"\frac{\partial C}{\partial b_j^{(L)}} = \frac{2}{N} \sum_{i=1}^{n_L} (a_{ij}^{(L)} - y_{ij}) g'^{(L)}(z_{ij}^{(L)})"),
     ),
+    "written out": (
+        ("nielsen", r"\delta^{L-1}_j = \sum_k w^L_{kj} (a^L_k - y_k) \sigma'(z^L_k) \sigma'(z^{L-1}_j)", r"\delta^{L-1}_j = \sum_k w^L_{kj} (a^L_k - y_k) \sigma'(z^{L-1}_j)"),
+        ("nielsen", r"\delta^{L-2}_j = \sum_k \sum_m w^{L-1}_{kj} w^{L}_{mk} \delta^L_m \sigma'(z^{L-1}_k) \sigma'(z^{L-2}_j)", r"\delta^{L-2}_j = \sum_k \sum_m w^{L-1}_{kj} w^{L}_{km} \delta^L_m \sigma'(z^{L-1}_k) \sigma'(z^{L-2}_j)"),
+        ("nielsen", r"\frac{\partial z^{l+2}_k}{\partial z^l_j} = \sum_i w^{l+2}_{ki} \sigma'(z^{l+1}_i) w^{l+1}_{ij} \sigma'(z^l_j)", r"\frac{\partial z^{l+2}_k}{\partial z^l_j} = \sum_i w^{l+2}_{ki} w^{l+1}_{ij} \sigma'(z^l_j)"),
+        ("nielsen", r"\frac{\partial C}{\partial w^1_{jk}} = \delta^1_j x_k", r"\frac{\partial C}{\partial w^1_{jk}} = \delta^1_j a^1_k"),
+        ("nielsen", r"\frac{\partial C}{\partial x_k} = \sum_j w^1_{jk} \delta^1_j", r"\frac{\partial C}{\partial x_k} = \sum_j w^1_{kj} \delta^1_j"),
+        ("rnn", r"\frac{\partial h_{t+1,j}}{\partial h_{tm}} = (1 - h_{t+1,j}^2) W_{jm}", r"\frac{\partial h_{t+1,j}}{\partial h_{tm}} = (1 - h_{tj}^2) W_{jm}"),
+        ("lessons", r"a_j^{(L)} = g^{(L)}\left(\sum_{k=0}^{n-1} w_{jk}^{(L)} g^{(L-1)}(z_k^{(L-1)})\right)", r"a_j^{(L)} = g^{(L)}\left(\sum_{k=0}^{n-1} w_{jk}^{(L)} g^{(L)}(z_k^{(L-1)})\right)"),
+    ),
+    "deltas": (
+        ("nielsen", r"\frac{\partial a^l_j}{\partial a^l_k} = \delta_{jk}", r"\frac{\partial a^l_j}{\partial a^l_k} = 1"),
+        ("nielsen", r"\frac{\partial b^l_j}{\partial b^m_k} = \delta_{jk} \delta_{lm}", r"\frac{\partial b^l_j}{\partial b^m_k} = \delta_{jk}"),
+        ("nielsen", r"\frac{\partial z^l_j}{\partial b^m_j} = 0, \quad m > l", r"\frac{\partial z^l_j}{\partial b^m_j} = 0, \quad m \ne l"),
+        ("nielsen", r"\frac{\partial z^l_j}{\partial b^l_k} = 0, \quad j < k", r"\frac{\partial z^l_j}{\partial b^l_k} = 0, \quad j \le k"),
+        ("softmax-cross-entropy", r"\frac{\partial p_j}{\partial z_k} = p_j(\delta_{jk} - p_k)", r"\frac{\partial p_j}{\partial z_k} = p_j(1 - p_k)"),
+    ),
+    "sums and powers": (
+        ("lessons", r"(\sum_{j=0}^{n-1} y_j)^2 = \sum_{i=0}^{n-1} \sum_{j=0}^{n-1} y_i y_j", r"(\sum_{j=0}^{n-1} y_j)^2 = \sum_{j=0}^{n-1} y_j^2"),
+        ("lessons", r"\sqrt{y_j}^2 = y_j", r"\sqrt{y_j}^2 = y_j^2"),
+        ("lessons", r"\log (e^{y_j}) = y_j", r"\log (e^{y_j}) = e^{y_j}"),
+        ("lessons", r"|y_j|^2 = y_j^2", r"|y_j| = y_j"),
+    ),
     "one layer of many": (
         ("lessons", r"\frac{\partial C_0}{\partial a_j^{(l)}} = 2(a_j^{(L)} - y_j), \quad l = L", r"\frac{\partial C_0}{\partial a_j^{(l)}} = 2(a_j^{(l)} - y_j)"),
         ("lessons", r"\frac{\partial z_j^{(l)}}{\partial w_{jk}^{(l)}} = a_k^{(1)}, \quad l = 2", r"\frac{\partial z_j^{(l)}}{\partial w_{jk}^{(l)}} = a_k^{(1)}, \quad l = 3"),
@@ -870,15 +892,22 @@ class Dual:
 
 
 def polynomial(formula: str, z: Dual) -> Dual:
-    """A printed function, (2) + (1)*z + (-1/2)*z^2, at z."""
+    """A printed function, -1 + 2z + (1/2)z^2, at z."""
     out = Dual(Fraction(0))
-    for c, power in re.findall(r"\(([-\d/]+)\)(?:\*z(?:\^(\d+))?)?", formula):
-        term = Dual(Fraction(c))
-        degree = 0 if f"({c})*z" not in formula else int(power or 1)
-        for _ in range(degree):
-            term = term * z
-        out = out + term
+    for sign, number, power, degree in re.findall(r"([+-]?)\(?([\d/]*)\)?(z?)\^?(\d*)", formula.replace(" ", "")):
+        if number or power:
+            term = Dual(Fraction(number or 1) * (-1 if sign == "-" else 1))
+            for _ in range(int(degree or 1) if power else 0):
+                term = term * z
+            out = out + term
     return out
+
+
+def test_a_printed_function_is_evaluated_as_it_reads() -> None:
+    z = Dual(Fraction(3), Fraction(1))
+    assert polynomial("-1 + 2z + (1/2)z^2", z) == Dual(Fraction(19, 2), Fraction(5))
+    assert polynomial("2z - z^2 + z^3", z) == Dual(Fraction(24), Fraction(23))
+    assert polynomial("1/2", z) == Dual(Fraction(1, 2))
 
 
 @dataclass(frozen=True)
@@ -900,13 +929,13 @@ class ByHand:
         family, layer, j, k = by
         a = [[Dual(self.number("x", i)) for i in range(widths[0])]]
         for n in range(1, self.depth + 1):
-            g = self.inputs.get("g(z)") or self.inputs[f"g^({n})(z)"]
+            g = self.inputs.get("g(z)") or self.inputs[f"g^{{({n})}}(z)"]
             row = []
             for p in range(widths[n]):
-                z = Dual(self.number(f"b^({n})", p))
+                z = Dual(self.number(f"b^{{({n})}}", p))
                 for q in range(widths[n - 1]):
                     moved = Fraction(int((family, layer, j, k) == ("w", n, p, q)))
-                    z = z + Dual(self.number(f"w^({n})", p, q), moved) * a[-1][q]
+                    z = z + Dual(self.number(f"w^{{({n})}}", p, q), moved) * a[-1][q]
                 value = polynomial(g, z)
                 row.append(value + Dual(Fraction(0), Fraction(int((family, layer, j) == ("a", n, p)))))
             a.append(row)
@@ -935,6 +964,8 @@ def test_a_counterexample_of_a_dense_network_recomputes(name: str, line: str, fi
     assert cost.slope == Fraction(shown.left)
     cost, a = net.run(shown.sizes, ("a", layer, j, -1))
     assert cost.slope * a[layer - 1][k].value == Fraction(shown.right)
+    other = ByHand(net.depth, {**net.inputs, "y": [str(Fraction(v or 0) + 1) for v in net.inputs["y"]]}, net.half)
+    assert other.run(shown.sizes, ("a", layer, j, -1))[0].slope != cost.slope, "any numbers would do"
 
 
 def test_a_counterexample_of_a_recursion_recomputes() -> None:
@@ -944,12 +975,12 @@ def test_a_counterexample_of_a_recursion_recomputes() -> None:
     assert 1 <= t <= last
     v, h, h_t, slope, left = Fraction(shown.inputs["v"]), Fraction(shown.inputs["h_0"]), Fraction(0), Fraction(0), Fraction(0)  # fmt: skip
     for s in range(1, last + 1):
-        h, slope = v * h + Fraction(shown.inputs.get(f"x^({s})", 0)), v * slope
+        h, slope = v * h + Fraction(shown.inputs.get(f"x^{{({s})}}", 0)), v * slope
         if s == t:
             h_t, slope = h, Fraction(1)
-        left += 2 * (h - Fraction(shown.inputs.get(f"y^({s})", 0))) * slope
+        left += 2 * (h - Fraction(shown.inputs.get(f"y^{{({s})}}", 0))) * slope
     assert left == Fraction(shown.left)
-    assert 2 * (h_t - Fraction(shown.inputs[f"y^({t})"])) == Fraction(shown.right)
+    assert 2 * (h_t - Fraction(shown.inputs[f"y^{{({t})}}"])) == Fraction(shown.right)
 
 
 def test_a_counterexample_with_exponentials_recomputes() -> None:

@@ -149,7 +149,7 @@ def test_text_says_what_a_reader_needs() -> None:
         "It holds in another convention: weights that leave a layer",
         "carries an earlier slip on",
         "Assumed: sum_j y_j = 1.",
-        "Base $l = L$",
+        "Base l = L",
         "9 claims: 4 proved, 2 refuted, 1 definition, 1 undecided, 1 not understood",
         "First wrong: claim 3, line 9.",
         "is not answered",

@@ -113,6 +113,14 @@ HOSTILE = {
     "tower": r"9^{9^{9^9}} = 1",
     "tower of twos": "2" + "^{2" * 60 + "}" * 60 + " = 1",
     "tower of quantities": r"C_0^{C_0^{C_0^{C_0^{C_0}}}} = 1",
+    "number to a power": r"2^{999999999} = 1",
+    "quantity to a power": r"y_1^{999999999} = 1",
+    "quantity to a negative power": r"y_1^{-99999999} = 1",
+    "exponentials": r"e^{e^{e^{e^{e^{9}}}}} = 1",
+    "power of a root": r"\sqrt{2}^{999999999} = 1",
+    "powers of powers": r"\left(\left(\left(2^{999}\right)^{999}\right)^{999}\right)^{999} = 1",
+    "root of a large number": r"\sqrt{" + "9" * 3000 + "} = 1",
+    "quotient of powers": r"\frac{1}{\left(1 + y_1^{99}\right)^{99}} = 1",
     "power of a sum": r"\left(\sum_j a_j^{(L)} + \sum_j y_j\right)^{99999} = 1",
     "root": r"C_0^{1/999999999999} = C_0^{999999999999/2}",
     "factorial": r"99999999! = 1",
@@ -223,11 +231,11 @@ def locked(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_hostile_hand_in_gets_a_verdict_and_nothing_else(name: str, locked: None) -> None:
     report = load("deeplizard").check(HOSTILE[name], explain=False)
     for c in report.claims:
-        assert c.verdict in VERDICTS and c.verdict != "proved" or name in PROVED, (c.verdict, c.message)
+        assert c.verdict in VERDICTS and (c.verdict != "proved" or name in PROVED), (c.verdict, c.message)
         assert "inside symbackprop" not in c.message, c.message
     assert report.exit_status in (0, 1, 3)
     assert json.loads(report.json())["schema"] == 1
-    page = report.html()
+    page = str(report.html())
     assert "<script>alert" not in page and "<img src=x" not in page
     assert "\x1b" not in report.text() and "root:" not in page
 
@@ -238,7 +246,7 @@ PROVED = ("lefts", "long chain")
 
 def test_the_lock_holds(locked: None) -> None:
     with pytest.raises(Forbidden):
-        open("/etc/passwd")
+        open("/etc/passwd").close()  # noqa: SIM115
     with pytest.raises(Forbidden):
         os.system("true")
 

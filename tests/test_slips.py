@@ -11,6 +11,7 @@ import pytest
 from slips_made import MADE, slips
 
 from symbackprop import Network, dense, load
+from symbackprop.errors import ReadIndexError
 from symbackprop.judge.conventions import convention
 from symbackprop.judge.edits import Candidate, Swap, differing, marks, text_with, tree
 from symbackprop.judge.sampling import Samples, samples_of
@@ -92,10 +93,10 @@ def fixes(name: str, text: str, relation: int = 0, **options: int) -> tuple[Fix,
 
 def is_true(name: str, text: str) -> bool:
     net, samples = network(name)
-    left, right = read_line(text, net.system, net.notation)
     try:
+        left, right = read_line(text, net.system, net.notation)
         found = samples.compare(equality(net.system, left, right))
-    except ShapeMismatch:
+    except (ShapeMismatch, ReadIndexError):  # of a sum that ends at the width of another layer, for one
         return False
     return found.difference is None and found.points > 0
 

@@ -232,7 +232,7 @@ class Checker:
         e = judged.equality
         if e is None or not self.wrong or len(sides) != 2:
             return False
-        return follows(self.setting.system, e, self.wrong, equal=self.setting.equal)
+        return follows(self.setting.system, e, self.wrong, equal=self.setting.equal, loose=True)
 
     def refuted(self, c: Claim, out: Finding, judged: Judged, relation: int, before: Expr | None) -> Finding:
         example = counterexample(self.setting, judged)

@@ -194,12 +194,16 @@ def limits(guard: Guard, letter: str, step: int) -> list[Affine]:
     return list(dict.fromkeys(strongest))
 
 
-def follows(system: System, e: Equality, lemmas: Sequence[Lemma], *, equal: bool = False) -> bool:
-    """Whether a line holds once derivatives are what other lines say of them."""
+def follows(system: System, e: Equality, lemmas: Sequence[Lemma], *, equal: bool = False, loose: bool = False) -> bool:
+    """Whether a line holds once derivatives are what other lines say of them.
+
+    Args:
+        loose: For lines that are wrong: a derivative of one entry counts as that of all. It proves nothing.
+    """
     try:
         for lifted in (False, True):
             task = Task(system, e, (), equal, False, False)
-            task.lemmas = tuple(lemmas)
+            task.lemmas, task.loose = tuple(lemmas), loose
             if lifted and isinstance(e.left, Partial) and isinstance(e.left.bottom, Ref):
                 task.frontier = task.height(e.left.bottom)[0]
             if task.run() is True:
@@ -231,6 +235,8 @@ class Task:
         self.ranks = ranks(AsWritten(system))
         self.rest: Poly = {}
         self.lemmas: tuple[Lemma, ...] = ()
+        self.loose = False
+        """Whether a line about one entry is taken for the whole derivative, as one who carries a slip on does."""
         self.goal: object = None
         self.along: Induction | None = None
         self.frontier = ""
@@ -341,7 +347,10 @@ class Task:
                 continue
             mapping: dict[str, Affine] = {}
             for i, j in zip(bottom.indices, u.indices, strict=True):
-                if i != j and (i.name is None or i.name in self.system.constants or mapping.setdefault(i.name, j) != j):
+                if i.name is None or i.name in self.system.constants:
+                    if i != j:
+                        break
+                elif mapping.setdefault(i.name, j) != j:
                     break
             else:
                 known = (*self.known(u), *(c for r in (top,) for c in self.known(r)))
@@ -377,7 +386,7 @@ class Task:
             v = e.lhs.family
             if u.family not in families(e.rhs) or not (v == top.family or reaches(system, v, top.family)):
                 continue
-            if v != top.family and (found := self.said(Ref(v, ()), u)) is not None:
+            if self.loose and v != top.family and (found := self.said(Ref(v, ()), u)) is not None:
                 above = single(Atom("partial", (top, found[0], False)))
                 out = add(out, a.times(above, a.of(found[1])))
                 continue

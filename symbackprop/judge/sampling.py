@@ -22,6 +22,9 @@ from symbackprop.symbols import names
 POINTS = 5
 """Points at each sample: most with distinct indices, one with equal ones, one at the ends of the ranges."""
 
+MANY = 60
+"""Points where both sides are mostly 0."""
+
 SEEDS = 3
 """How often the data of the first network are drawn anew: two data that are equal by chance hide a wrong index."""
 
@@ -45,12 +48,14 @@ class Comparison:
         difference: The first point at which they differ.
         outside: The first quantity that does not exist, in words.
         networks: The samples, in words.
+        zero: Whether both sides were 0 at every point.
     """
 
     points: int
     difference: Difference | None = None
     outside: str = ""
     networks: tuple[str, ...] = ()
+    zero: bool = False
 
 
 @dataclass
@@ -87,6 +92,10 @@ class Samples:
         if not found.points and found.difference is None and not found.outside and networks is None:
             # Where no logarithm or root has a value, other data may have one.
             found = self.compared(self.further(e), e, points)
+        if found.points and found.zero and networks is None:
+            # Both sides were 0 everywhere, as beside the place of a maximum: further places.
+            more = self.compared(self.oracles(e)[:2], e, MANY)
+            found = more if more.difference is not None else replace(found, points=found.points + more.points)
         return found
 
     def further(self, e: Equality) -> tuple[Oracle, ...]:
@@ -97,7 +106,7 @@ class Samples:
         )
 
     def compared(self, oracles: tuple[Oracle, ...], e: Equality, points: int) -> Comparison:
-        agreed, outside = 0, ""
+        agreed, outside, zero = 0, "", True
         for oracle in oracles:
             for env in places(self.system, oracle.sample, e, points):
                 try:
@@ -111,7 +120,8 @@ class Samples:
                 if not same:
                     return Comparison(agreed, Difference(oracle, env, a, b), outside)
                 agreed += 1
-        return Comparison(agreed, None, outside, tuple(o.sample.describe() for o in oracles))
+                zero = zero and is_zero(a)
+        return Comparison(agreed, None, outside, tuple(o.sample.describe() for o in oracles), zero)
 
 
 def evened(s: Sample) -> Sample:
@@ -181,6 +191,11 @@ def places(system: System, sample: Sample, e: Equality, count: int) -> Iterator[
 def distinct(e: Equality, env: dict[str, int]) -> bool:
     """Whether indices that are said to differ do."""
     return all(a.evaluate(env) for a in e.apart if a.names <= env.keys())
+
+
+def is_zero(x: Number) -> bool:
+    """Whether a value is 0, or a ball around it."""
+    return bool(x.contains(0)) if hasattr(x, "contains") else bool(x == 0)
 
 
 @lru_cache(maxsize=16)

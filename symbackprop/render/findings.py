@@ -75,7 +75,8 @@ def sentences(f: Finding) -> list[str]:
     if c is not None and not (c.left in said and c.right in said and c.point() in said):
         out.append(numbers(c))
     if f.convention and f.convention not in said:
-        out.append(f"It holds in another convention: {f.convention}")
+        leads = "It" if f.convention.startswith("holds ") else "It holds in another convention:"
+        out.append(f"{leads} {f.convention}")
     if f.samples and f.verdict == "undecided" and str(f.samples) not in said:
         out.append(f"It holds at all {f.samples} samples that were tried, which proves nothing.")
     if f.facts:

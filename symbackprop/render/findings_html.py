@@ -203,7 +203,7 @@ def folds(f: Finding) -> Iterator[str]:
         yield f'<details class="more"><summary>Other repairs that make it true</summary>{other}</details>'
     if f.right:
         rows = "".join(step(rule, latex) for rule, latex in f.right)
-        yield f'<details class="more"><summary>The derivation of what is right</summary><div class="rows">{rows}</div></details>'
+        yield f'<details class="more"><summary>The derivation of the right answer</summary><div class="rows">{rows}</div></details>'
 
 
 def repair(fix: Fix) -> str:

@@ -58,7 +58,7 @@ def claim(f: Finding) -> Iterator[str]:
     if f.proof:
         yield "\n".join(f"{n}. {with_formulas(s)}" for n, s in enumerate(f.proof, 1))
     if f.right:
-        yield "The derivation of what is right:"
+        yield "The derivation of the right answer:"
         yield "\n".join(f"{n}. {words(rule)}: {inline(latex)}" for n, (rule, latex) in enumerate(f.right, 1))
 
 

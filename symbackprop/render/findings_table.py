@@ -69,7 +69,7 @@ class Line:
             wrong.causes[0] if wrong is not None and wrong.causes else "",
             (wrong.convention or "") if wrong is not None else "",
             r.seconds,
-            r.error or ("" if r.claims else "; ".join(r.notes)),
+            r.error or why(r),
         )
 
     @property
@@ -89,6 +89,14 @@ class Line:
     @property
     def answer(self) -> str:
         return {True: "yes", False: "no", None: ""}[self.answered]
+
+
+def why(r: Report) -> str:
+    """Why a hand-in is neither proved nor refuted: what is said of its first claim that is neither, or that it has none."""
+    if not r.claims:
+        return "; ".join(r.notes) or "nothing claimed"
+    first = next((f for f in r.claims if f.verdict in ("not_understood", "undecided")), None)
+    return first.message if first is not None and r.first_wrong_claim is None else ""
 
 
 HEADER = ("file", "verdict", "claims", "proved", "refuted", "first wrong", "answered", "seconds")

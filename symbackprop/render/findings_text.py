@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from symbackprop.render.findings import SIGNS, headline, outcome, placed, printable, sentences, taken
+from symbackprop.render.findings import SIGNS, headline, outcome, pieces, placed, printable, sentences, taken
 from symbackprop.render.readable import readable
 
 if TYPE_CHECKING:
@@ -46,6 +46,13 @@ class Page:
     def sign(self, verdict: str) -> str:
         return (ASCII_SIGNS if self.ascii_only else SIGNS)[verdict]
 
+    def read(self, sentence: str) -> str:
+        """A sentence with its formulas as a person reads them, where that can be."""
+        return "".join(self.formula_in(p) if is_formula else p for is_formula, p in pieces(sentence))
+
+    def formula_in(self, latex: str) -> str:
+        return (None if self.ascii_only else readable(latex)) or latex
+
     def wrapped(self, text: str, first: str = INDENT, rest: str = INDENT) -> list[str]:
         """Words in lines that fit; what is longer than a line is cut, so that it shows."""
         return textwrap.wrap(
@@ -75,18 +82,18 @@ def claim(f: Finding, page: Page) -> Iterator[str]:
     wrong = f.fixes[0].wrong if f.fixes and f.fixes[0].wrong else f.marks
     yield from formula(f.latex, wrong, page, COLOURS["refuted"])
     for sentence in sentences(replace(f, message="") if f.verdict == "proved" else f):
-        yield from page.wrapped(sentence)
+        yield from page.wrapped(page.read(sentence))
     if f.fixes:
         yield page.paint(INDENT + ("Repaired" if f.verdict == "refuted" else "Perhaps meant"), "2") + ":"
         yield from formula(f.fixes[0].latex, f.fixes[0].right, page, COLOURS["proved"])
         for other in f.fixes[1:3]:
-            yield from page.wrapped(f"or: {other.what or other.latex}")
+            yield from page.wrapped(page.read(f"or: {other.what or other.latex}"))
     elif f.verdict == "refuted" and f.right:
-        yield page.paint(INDENT + "What is right", "2") + ":"
+        yield page.paint(INDENT + "The right answer", "2") + ":"
         latex = f.right[-1][1]
         yield from page.wrapped((None if page.ascii_only else readable(latex)) or latex)
     for n, step in enumerate(f.proof, 1):
-        yield from page.wrapped(f"{n}. {step}", INDENT, INDENT + "   ")
+        yield from page.wrapped(f"{n}. {page.read(step)}", INDENT, INDENT + "   ")
 
 
 def formula(latex: str, marks: Sequence[object], page: Page, code: str) -> Iterator[str]:

@@ -184,7 +184,7 @@ class Reader:
         try:
             if kind == "notebook":
                 cells, others = markdown_cells(whole)
-                self.note(others, "cell of other than text", "cells of other than text")
+                self.note(others, "cell that is no text passed over", "cells that are no text passed over")
                 for section in cells:
                     self.section(section, markdown=True)
                 return
