@@ -16,7 +16,7 @@ PICTURES = (
     # file, goal, detail, height, pixels for each pixel of the page
     ("derivation.png", "w_22^{L-1}", "brief", 1190, 2),
     ("lecture.png", "w_12^L", "lecture", 2430, 1.25),
-    ("check.png", "", "", 1275, 1.25),
+    ("check.png", "", "", 1312, 1.25),
 )
 
 

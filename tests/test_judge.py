@@ -242,6 +242,16 @@ PAIRS = {
         ("lessons", r"\log (e^{y_j}) = y_j", r"\log (e^{y_j}) = e^{y_j}"),
         ("lessons", r"|y_j|^2 = y_j^2", r"|y_j| = y_j"),
     ),
+    "upstream and downstream": (
+        ("lessons", r"\frac{\partial C_0}{\partial y_j} = -2(a_j^{(L)} - y_j)", r"\frac{\partial C_0}{\partial y_j} = 0"),
+        ("lessons", r"\frac{\partial a_j^{(l)}}{\partial a_k^{(l+1)}} = 0", r"\frac{\partial a_j^{(l)}}{\partial a_k^{(l-1)}} = 0"),
+        ("nielsen", r"\frac{\partial b^l_j}{\partial a^l_k} = 0", r"\frac{\partial z^l_j}{\partial a^{l-1}_k} = 0"),
+        ("mlp", r"\frac{\partial a_{ij}^{(l)}}{\partial a_{hj}^{(l-1)}} = 0, \quad h \ne i", r"\frac{\partial a_{ij}^{(l)}}{\partial a_{hj}^{(l-1)}} = 0"),
+    ),
+    "samples": (
+        ("mlp", r"\frac{\partial C}{\partial w_{jk}^{(l)}} = \sum_i \frac{\partial C}{\partial z_{ij}^{(l)}} a_{ik}^{(l-1)}", r"\frac{\partial C}{\partial w_{jk}^{(l)}} = \frac{1}{N} \sum_i \frac{\partial C}{\partial z_{ij}^{(l)}} a_{ik}^{(l-1)}"),
+        ("mlp", r"\frac{\partial C}{\partial b_j^{(l)}} = \sum_i \frac{\partial C}{\partial z_{ij}^{(l)}}", r"\frac{\partial C}{\partial b_j^{(l)}} = \frac{\partial C}{\partial z_{ij}^{(l)}}"),
+    ),
     "one layer of many": (
         ("lessons", r"\frac{\partial C_0}{\partial a_j^{(l)}} = 2(a_j^{(L)} - y_j), \quad l = L", r"\frac{\partial C_0}{\partial a_j^{(l)}} = 2(a_j^{(l)} - y_j)"),
         ("lessons", r"\frac{\partial z_j^{(l)}}{\partial w_{jk}^{(l)}} = a_k^{(1)}, \quad l = 2", r"\frac{\partial z_j^{(l)}}{\partial w_{jk}^{(l)}} = a_k^{(1)}, \quad l = 3"),
@@ -341,7 +351,7 @@ SCOPES = (
     ("nielsen", r"\delta^l_j = \sum_k w^{l+1}_{kj} \delta^{l+1}_k \sigma'(z^l_j), \quad l = L-1, \ldots, 2", "all sizes, 2 <= l <= L-1"),
     ("nielsen", r"\frac{\partial C}{\partial b^l_j} = \delta^l_j, \quad 2 \le l < L", "all sizes, 2 <= l <= L-1"),
     ("nielsen", r"\frac{\partial C}{\partial b^l_j} = \delta^l_j, \quad l = L", "all sizes, l = L"),
-    ("nielsen", r"\frac{\partial C}{\partial b^l_j} = \delta^l_j, \quad l = 2", "all sizes, l = 2"),
+    ("nielsen", r"\frac{\partial C}{\partial b^l_j} = \delta^l_j, \quad l = 2", "all sizes, l = 2, L >= 2"),
     ("nielsen", r"\frac{\partial C}{\partial b^{L-2}_j} = \delta^{L-2}_j", "all sizes, L >= 3"),
     ("scalar", r"\frac{\partial C}{\partial h_t} = 2(h_t - y_t) + v \frac{\partial C}{\partial h_{t+1}}", "all sizes, 1 <= t <= T-1"),
     ("scalar", r"\frac{\partial h_T}{\partial h_t} = v^{T-t}", "all sizes, 0 <= t <= T"),
@@ -520,6 +530,18 @@ def test_a_wrong_step_within_one_row_is_where_the_numbers_are_from(name: str, li
     assert found.verdict == found.chain == "refuted" and found.counterexample is not None
     a, b = Fraction(found.counterexample.left), Fraction(found.counterexample.right)
     assert a * right == b * left
+
+
+def test_what_a_line_is_said_for_holds_for_those_that_go_on_from_it() -> None:
+    first = r"\delta^l_j &= \frac{\partial C}{\partial a^l_j} \sigma'(z^l_j)"
+    last = r"&= (a^l_j - y_j) \sigma'(z^l_j)"
+    assert verdicts(aligned("nielsen", first + r", \quad l = L", last)) == ["proved", "proved"]
+    assert verdicts(aligned("nielsen", first, last + r", \quad l = L")) == ["proved", "proved"]
+    assert verdicts(aligned("nielsen", first, last)) == ["proved", "refuted"]
+    assert verdicts(aligned("nielsen", first + r", \quad l = 1", last)) == ["proved", "refuted"]
+    first = r"\frac{\partial z_j^{(l)}}{\partial w_{ik}^{(l)}} &= \delta_{ij} a_k^{(l-1)}"
+    assert verdicts(aligned("lessons", first, r"&= 0, \quad i \ne j")) == ["proved", "proved"]
+    assert verdicts(aligned("lessons", first, "&= 0")) == ["proved", "refuted"]
 
 
 def test_lines_of_their_own_do_not_go_on_from_each_other() -> None:

@@ -7,7 +7,7 @@ the rest. Derivatives by quantities furthest from the cost go first, so that bot
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -16,7 +16,7 @@ from typing import TypeAlias
 from symbackprop.indices import Affine, Constraint, Guard, affine, at_least, implies, satisfiable
 from symbackprop.judge.atoms import Atom, Poly, add, atoms, moved_ref, scaled, single
 from symbackprop.judge.calculus import Calculus
-from symbackprop.judge.ring import MAX_STEPS, Beyond
+from symbackprop.judge.ring import MAX_STEPS, Beyond, Purse
 from symbackprop.judge.scope import Equality
 from symbackprop.network import AsWritten, System
 from symbackprop.rules.graph import not_later, reaches
@@ -24,6 +24,9 @@ from symbackprop.symbols import Expr, Partial, Ref, families, names, substitute,
 
 ROUNDS = 40
 """How often derivatives are reduced, or definitions put in, in one proof."""
+
+NUMBERED = "numbered"
+"""In the place of the letters of a layer that has a number."""
 
 STEPS_ALONE = 1500
 """Steps of an attempt with one definition."""
@@ -87,21 +90,41 @@ def prove(system: System, e: Equality, *, equal: bool = False, lemmas: Sequence[
     Raises:
         Beyond: The claim is outside what a normal form reaches, or too large; nothing is said of its truth.
     """
+    purse = Purse()
     reason: Beyond | None = None
-    for written, unroll in ((False, False), (True, False), *(((False, True),) if small(system) else ())):
+    for attempt in attempts(system, e, equal, purse, lemmas):
         try:
-            proof = _prove(system, e, equal, generic=False, written=written, unroll=unroll)
-        except Beyond as x:
-            reason = reason or x
+            proof = attempt()
+        except (Beyond, RecursionError) as x:
+            reason = reason or (x if isinstance(x, Beyond) else Beyond("nested too deeply to prove"))
             continue
         if proof is not None:
             return proof
-    proof = by_induction(system, e, equal)
-    if proof is None and lemmas and follows(system, e, lemmas, equal=equal):
-        proof = Proof(lemmas=True)
-    if proof is None and reason is not None:
+    if reason is not None:
         raise reason
-    return proof
+    return None
+
+
+def attempts(
+    system: System, e: Equality, equal: bool, purse: Purse, lemmas: Sequence[Lemma]
+) -> Iterator[Callable[[], Proof | None]]:
+    """The ways to a proof, the commonest first."""
+    yield lambda: _prove(system, e, equal, False, False, False, purse)
+    yield lambda: forward(system, e, equal, purse)
+    yield lambda: by_induction(system, e, equal, purse)
+    if lemmas:
+        yield lambda: Proof(lemmas=True) if follows(system, e, lemmas, equal=equal, purse=purse) else None
+    yield lambda: _prove(system, e, equal, False, True, False, purse)
+    if small(system):
+        yield lambda: _prove(system, e, equal, False, False, True, purse)
+
+
+def forward(system: System, e: Equality, equal: bool, purse: Purse) -> Proof | None:
+    """With the equation of what the left side differentiates, whose quantities count with their own derivatives."""
+    if not isinstance(e.left, Partial) or not isinstance(e.left.bottom, Ref) or e.left.direct:
+        return None
+    task = Task(system, e, (), equal, False, False, purse=purse)
+    return Proof() if task.run_forward(e.left.top, e.left.bottom) else None
 
 
 def small(system: System) -> bool:
@@ -110,7 +133,13 @@ def small(system: System) -> bool:
 
 
 def _prove(
-    system: System, e: Equality, equal: bool, generic: bool, written: bool, unroll: bool = False
+    system: System,
+    e: Equality,
+    equal: bool,
+    generic: bool,
+    written: bool,
+    unroll: bool = False,
+    purse: Purse | None = None,
 ) -> Proof | None:
     if not satisfiable((*system.standing, *e.guard)):
         return None
@@ -119,28 +148,28 @@ def _prove(
     facts: set[str] = set()
     while open_:
         cell = open_.pop()
-        task = Task(system, e, cell, equal, generic, written, unroll)
+        task = Task(system, e, cell, equal, generic, written, unroll, purse)
         result = task.run()
         facts |= task.algebra.facts_used
         if result is True:
             done.append(cell)
             continue
         if not isinstance(result, Constraint) or len(done) + len(open_) >= MAX_CASES:
-            return None if generic else _retry(system, e, equal, task, written)
+            return None if generic else _retry(system, e, equal, task, written, purse)
         for c in (result, *result.negations()):
             if satisfiable((*system.standing, *e.guard, *cell, c)):
                 open_.append((*cell, c))
     return Proof(tuple(sorted(facts)), tuple(done) if len(done) > 1 else (), generic)
 
 
-def _retry(system: System, e: Equality, equal: bool, task: Task, written: bool) -> Proof | None:
+def _retry(system: System, e: Equality, equal: bool, task: Task, written: bool, purse: Purse | None) -> Proof | None:
     """Once more without the points that lie on a kink, where the first attempt met any."""
     if not any(a.kind == "test" for a in atoms(task.rest)):
         return None
-    return _prove(system, e, equal, generic=True, written=written)
+    return _prove(system, e, equal, generic=True, written=written, purse=purse)
 
 
-def by_induction(system: System, e: Equality, equal: bool) -> Proof | None:
+def by_induction(system: System, e: Equality, equal: bool, purse: Purse) -> Proof | None:
     """A proof by induction over a free layer or time of what the left side differentiates by, or of what it differentiates."""
     left = e.left
     if not isinstance(left, Partial) or not isinstance(left.bottom, Ref):
@@ -152,26 +181,26 @@ def by_induction(system: System, e: Equality, equal: bool) -> Proof | None:
         for base in limits(e.guard, letter, step):
             found = Induction(letter, base, step)
             try:
-                if proved_by(system, e, found, equal):
+                if proved_by(system, e, found, equal, purse):
                     return Proof(induction=found)
             except (Beyond, RecursionError):
                 continue
     return None
 
 
-def proved_by(system: System, e: Equality, i: Induction, equal: bool) -> bool:
+def proved_by(system: System, e: Equality, i: Induction, equal: bool, purse: Purse) -> bool:
     """Whether the base holds, and each step given the one before."""
     at = {i.letter: i.base}
     first = replace(
         e, left=substitute(e.left, at), right=substitute(e.right, at), guard=tuple(c.substitute(at) for c in e.guard)
     )
-    if Task(system, first, (), equal, False, False).aligning(i).run() is not True:
+    if Task(system, first, (), equal, False, False, purse=purse).aligning(i).run() is not True:
         return False
     before = {i.letter: affine(i.letter) - i.step}
     inside = at_least(i.base, affine(i.letter) + 1) if i.step < 0 else at_least(i.letter, i.base + 1)
     left, right = substitute(e.left, before), substitute(e.right, before)
     assert isinstance(left, Partial)
-    task = Task(system, e, (inside,), equal, False, False).aligning(i)
+    task = Task(system, e, (inside,), equal, False, False, purse=purse).aligning(i)
     task.lemmas = tuple(Lemma(p, right) for p in (left, *task.same_as(left)))
     task.frontier = (
         task.height(e.left.bottom)[0] if isinstance(e.left, Partial) and isinstance(e.left.bottom, Ref) else ""
@@ -194,7 +223,15 @@ def limits(guard: Guard, letter: str, step: int) -> list[Affine]:
     return list(dict.fromkeys(strongest))
 
 
-def follows(system: System, e: Equality, lemmas: Sequence[Lemma], *, equal: bool = False, loose: bool = False) -> bool:
+def follows(
+    system: System,
+    e: Equality,
+    lemmas: Sequence[Lemma],
+    *,
+    equal: bool = False,
+    loose: bool = False,
+    purse: Purse | None = None,
+) -> bool:
     """Whether a line holds once derivatives are what other lines say of them.
 
     Args:
@@ -202,7 +239,7 @@ def follows(system: System, e: Equality, lemmas: Sequence[Lemma], *, equal: bool
     """
     try:
         for lifted in (False, True):
-            task = Task(system, e, (), equal, False, False)
+            task = Task(system, e, (), equal, False, False, purse=purse)
             task.lemmas, task.loose = tuple(lemmas), loose
             if lifted and isinstance(e.left, Partial) and isinstance(e.left.bottom, Ref):
                 task.frontier = task.height(e.left.bottom)[0]
@@ -225,9 +262,12 @@ class Task:
         generic: bool,
         written: bool,
         unroll: bool = False,
+        purse: Purse | None = None,
     ) -> None:
         self.system, self.claim = system, e
-        self.algebra = Calculus(system, (*e.guard, *cell), equal=equal, generic=generic, written=written, unroll=unroll)
+        self.algebra = Calculus(
+            system, (*e.guard, *cell), equal=equal, generic=generic, written=written, unroll=unroll, purse=purse
+        )
         free = {n: axes for n, axes in e.axes.items() if n not in system.constants}
         for name, axes in free.items():
             self.algebra.axes[name] = tuple(map(self.algebra.axis, axes))
@@ -290,6 +330,26 @@ class Task:
         if split is not None:
             return split
         return self.with_definitions(p) or self.with_ends(p)
+
+    def run_forward(self, top: Ref, u: Ref) -> bool:
+        """The first step from above: the definition of `top` differentiated as a whole."""
+        a = self.algebra
+        equation = self.system.defining(top, self.known(top))
+        if equation is None or top == u:
+            return False
+        above = a.derivative(a.of(equation.rhs), u, total=True)
+        p = self.rest = add(above, scaled(a.of(self.claim.right), -1))
+        if a.is_zero(p):
+            return True
+        # What is left of derivatives by the quantity itself, such as dh/dh, is 0 or 1.
+        p = a.rewritten(p, lambda x: self.at_itself(x))
+        return a.is_zero(p) or bool(self.with_definitions(p))
+
+    def at_itself(self, x: Atom) -> Poly | None:
+        """A derivative of data or parameters, which nothing leads to but themselves."""
+        if x.kind != "partial" or self.system.family(x.data[0].family).kind in ("derived", "cost"):
+            return None
+        return self.chain(x.data[0], x.data[1])
 
     def with_ends(self, p: Poly) -> bool | None:
         """First or last terms of sums taken out, where they begin or end at a free layer or time."""
@@ -449,7 +509,7 @@ class Task:
                 base = "+".join(f"{k}{n}" for n, k in i.terms if not n.startswith(("~", "#")))
                 if any(n.startswith(("~", "#")) for n, _ in i.terms):
                     base = "bound"
-                return base, i.const
+                return base or NUMBERED, i.const
         return "", 0
 
     def height(self, u: Ref) -> tuple[str, int]:
@@ -467,6 +527,8 @@ class Task:
                 here = (place, self.ranks[x.data[1].family])
                 out[base] = max(out.get(base, here), here)
         ends = {f"1{n}" for n in self.system.constants}
+        if not self.system.layers.names:
+            ends.add(NUMBERED)  # with a number of layers, the cost is within sight of each
         return {b: n for b, n in out.items() if b and b not in ends}
 
     def open_condition(self, p: Poly) -> Constraint | None:

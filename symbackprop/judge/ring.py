@@ -30,8 +30,11 @@ from symbackprop.judge.atoms import (
 from symbackprop.network import System
 from symbackprop.symbols import Expr
 
-MAX_STEPS = 8_000
+MAX_STEPS = 9_000
 """Products of monomials in one proof."""
+
+ALL_STEPS = 24_000
+"""Steps of all attempts at one claim together."""
 
 MAX_TERMS = 4_000
 MAX_POWER = 12
@@ -49,6 +52,13 @@ BARE = "~"
 
 class Beyond(Exception):
     """A formula that the normal form does not reach, or too large for it; the message says which."""
+
+
+class Purse:
+    """The steps that are left for all attempts at one claim."""
+
+    def __init__(self, left: int = ALL_STEPS) -> None:
+        self.left = left
 
 
 class Ring(ABC):
@@ -72,9 +82,11 @@ class Ring(ABC):
         generic: bool = False,
         written: bool = False,
         unroll: bool = False,
+        purse: Purse | None = None,
     ) -> None:
         self.system, self.equal, self.generic, self.written = system, equal, generic, written
         self.unroll = unroll
+        self.purse = purse or Purse()
         self.assume: Guard = (*system.standing, *assume)
         self.ranges: dict[str, Guard] = {}
         self.inside: dict[str, Guard] = {}
@@ -115,7 +127,8 @@ class Ring(ABC):
 
     def step(self, n: int = 1) -> None:
         self.steps += n
-        if self.steps > self.limit:
+        self.purse.left -= n
+        if self.steps > self.limit or self.purse.left < 0:
             raise Beyond("too large to prove")
 
     def new(self, axis: Axis) -> str:

@@ -200,24 +200,30 @@ class Sums(Ring):
     def block(self, binders: dict[str, Axis], powers: dict[Atom, Fraction]) -> Poly:
         """One sum that does not come apart, in its normal form."""
         powers = self.fewest(powers, binders)
-        fact = self.fact(binders, powers)
-        if fact is not None:
-            return fact
+        for n, axis in binders.items():
+            mine = [(a, e) for a, e in powers.items() if n in a.names]
+            if len(mine) == 1 and mine[0][1] == 1 and (known := self.fact(n, axis, mine[0][0])) is not None:
+                others = {x: b for x, b in binders.items() if x != n}
+                out: Poly = {}
+                for m, c in self.times(known, {frozenset(x for x in powers.items() if x != mine[0]): UNIT}).items():
+                    factors, more = self.spliced(m, others)
+                    out = add(out, scaled(self.parts(factors, more), c))
+                return out
         if len(binders) == 1 and not powers:
             ((_, axis),) = binders.items()
             if axis.kind != "recursion":
                 return self.size(axis)
         for n in binders:
-            mine = [a for a in powers if n in a.names]
-            if len(mine) == 1 and mine[0].kind == "test" and self.names_place(mine[0], n, binders[n]):
+            own = [a for a in powers if n in a.names]
+            if len(own) == 1 and own[0].kind == "test" and self.names_place(own[0], n, binders[n]):
                 # A datum is one of the places of its axis.
-                rest = [(a, e) for a, e in powers.items() if a != mine[0]]
+                rest = [(a, e) for a, e in powers.items() if a != own[0]]
                 return self.parts(rest, {x: b for x, b in binders.items() if x != n})
         moves = self.shifts(powers, binders)
         if moves:
             # The old range of the index says nothing of the new one; its own range is among the brackets.
             self.ranges.update(dict.fromkeys(moves, ()))
-            out: Poly = {}
+            out = {}
             for m, c in self.moved({frozenset(powers.items()): UNIT}, moves).items():
                 out = add(out, scaled(self.parts(list(m), binders), c))
             return out
@@ -389,13 +395,9 @@ class Sums(Ring):
 
     # ------------------------------------------------------------ facts and sizes
 
-    def fact(self, binders: Mapping[str, Axis], powers: Mapping[Atom, Fraction]) -> Poly | None:
-        """What is declared of a sum of data: sum_j y_j = 1."""
-        if len(binders) != 1 or len(powers) != 1 or not self.system.facts:
-            return None
-        ((a, e),) = powers.items()
-        ((name, axis),) = binders.items()
-        if a.kind != "ref" or e != 1:
+    def fact(self, name: str, axis: Axis, a: Atom) -> Poly | None:
+        """What is declared of a sum of data over one index: sum_j y_j = 1."""
+        if a.kind != "ref":
             return None
         for f in self.system.facts:
             s = f.lhs
