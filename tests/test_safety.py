@@ -10,6 +10,7 @@ import builtins
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -34,12 +35,14 @@ REACHED = (
 
 CALLS = {
     "eval", "exec", "compile", "__import__", "open", "input", "globals", "breakpoint",
-    "sympify", "S", "parse_expr", "parse_latex", "lambdify", "nsimplify", "system", "popen", "import_module", "loads_pickle",
+    "sympify", "S", "parse_expr", "parse_latex", "lambdify", "nsimplify", "import_module",
 }  # fmt: skip
 """Functions that run text, read files by name, or do so when given a string."""
 
 ATTRIBUTES = CALLS - {"compile", "open", "S", "input"}
 """Of these, methods of our own and `re.compile` have the names that are left out."""
+
+FILES = {"read_text", "read_bytes", "write_text", "write_bytes", "unlink", "touch"}
 
 MODULES = {
     "pickle", "shelve", "marshal", "subprocess", "importlib", "runpy", "code", "codeop", "ctypes", "socket", "urllib",
@@ -54,10 +57,10 @@ def calls(tree: ast.AST) -> Iterator[tuple[int, str]]:
             f = n.func
             if isinstance(f, ast.Name) and f.id in CALLS:
                 yield n.lineno, f.id
-            if isinstance(f, ast.Attribute) and (
-                f.attr in ATTRIBUTES or f.attr in ("read_text", "read_bytes", "write_text")
-            ):
+            if isinstance(f, ast.Attribute) and (f.attr in ATTRIBUTES or f.attr in FILES):
                 yield n.lineno, f.attr
+            if isinstance(f, ast.Attribute) and isinstance(f.value, ast.Name) and f.value.id == "os":
+                yield n.lineno, f"{f.value.id}.{f.attr}"
 
 
 def modules(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -198,6 +201,22 @@ def own_files(real: Any) -> Any:
     return guarded
 
 
+PATIENCE = 30
+"""Seconds after which a test gives a check up: a hang must fail, not stop the suite."""
+
+
+@pytest.fixture
+def patience() -> Iterator[None]:
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, forbid)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
 @pytest.fixture
 def locked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that runs text or touches a file fails."""
@@ -228,7 +247,7 @@ def locked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_hand_in_gets_a_verdict_and_nothing_else(name: str, locked: None) -> None:
+def test_a_hostile_hand_in_gets_a_verdict_and_nothing_else(name: str, locked: None, patience: None) -> None:
     report = load("deeplizard").check(HOSTILE[name], explain=False)
     for c in report.claims:
         assert c.verdict in VERDICTS and (c.verdict != "proved" or name in PROVED), (c.verdict, c.message)
@@ -246,7 +265,7 @@ PROVED = ("lefts", "long chain")
 
 def test_the_lock_holds(locked: None) -> None:
     with pytest.raises(Forbidden):
-        open("/etc/passwd").close()  # noqa: SIM115
+        open("/etc/passwd").close()
     with pytest.raises(Forbidden):
         os.system("true")
 

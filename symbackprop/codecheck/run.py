@@ -265,7 +265,7 @@ def check_function(
     """See `Network.check_function`."""
     if not callable(backward):
         raise FunctionError(
-            f"backward is a {type(backward).__name__}, expected a function of arrays: backward(params, x, y)"
+            f"backward is of type {type(backward).__name__}, expected a function of arrays: backward(params, x, y)"
         )
     if isinstance(samples, bool) or not isinstance(samples, int) or not 1 <= samples <= MOST_SAMPLES:
         raise FunctionError(f"samples is {samples!r}, expected a whole number from 1 to {MOST_SAMPLES}")

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from symbackprop.errors import ReadError, ReadIndexError, ReadShapeError
-from symbackprop.indices import Guard, affine, implies
+from symbackprop.indices import Guard, affine, equals, implies
 from symbackprop.judge.conventions import convention
 from symbackprop.judge.own_names import ByOwnName, OwnNames, respelled
 from symbackprop.judge.prove import Lemma, follows, recursion
 from symbackprop.judge.relation import Judged, Setting, counterexample, judge, scope_of, total
-from symbackprop.judge.sampling import samples_of
-from symbackprop.judge.scope import ShapeMismatch, conditions, equality, opened
+from symbackprop.judge.sampling import MAX_STATED, samples_of
+from symbackprop.judge.scope import ShapeMismatch, conditions, equality, opened, width_letters
 from symbackprop.judge.slips import guess, repairs
 from symbackprop.notation import Notation
 from symbackprop.read.expression import ReadLine, read_claim, read_line
@@ -87,6 +87,7 @@ class Checker:
     def __post_init__(self) -> None:
         s = self.setting
         self.defined: dict[int, str] = {}
+        self.sizes: Guard = ()
         self.names = OwnNames(s.system, s.notation)
         self.spelling = respelled(s.system, s.notation, self.taken) if self.taken else s.notation
 
@@ -130,8 +131,18 @@ class Checker:
         except ReadError as x:
             return self.open(c, "not_understood", str(x))
         if len(written) == 2 and setting_of(written):
-            return self.open(c, "definition", "a size or a constant given; lines are judged for all")
+            return self.given(c, *written)
         return self.compared(c, c.row, line, written)
+
+    def given(self, c: Claim, left: Expr, right: Expr) -> Finding:
+        """A line that gives a size, a depth or a constant a number: later lines are about networks of that size."""
+        name = left.at.name if isinstance(left, Position) else left.axis.label if isinstance(left, Size) else None
+        known = self.setting.system.constants | width_letters(self.setting.system)
+        if name in known and isinstance(right, Num) and right.value.denominator == 1 and 0 < right.value <= MAX_STATED:
+            assert name is not None
+            self.sizes = (*self.sizes, equals(name, int(right.value)))
+            return self.open(c, "definition", "a size given: what follows is judged for networks of that size")
+        return self.open(c, "definition", "a constant given; lines are judged for all values")
 
     def define(self, c: Claim, row: Row) -> None:
         """Take a name that a row gives, or say why it is not taken."""
@@ -173,6 +184,7 @@ class Checker:
         if len(sides) < 2:
             return self.open(c, "not_understood", "nothing is said to be equal")
         guard = (*(group.guard if before is not None and group is not None else ()), *line.guard)
+        guard = tuple(dict.fromkeys((*guard, *self.sizes)))
         results = [judge(self.setting, a, b, guard, line.apart, self.right) for a, b in pairwise(sides)]
         verdict = worst(r.verdict for r in results)
         bad = next((n for n, r in enumerate(results) if r.verdict == verdict), 0)

@@ -101,7 +101,7 @@ def scaled(line: Line, e: Equation, rhs: Expr, words: str) -> tuple[System, str]
     equations = tuple(replace(x, rhs=rhs) if x is e else x for x in line.system.equations)
     system = replace(line.system, equations=equations, spec="")
     printer = Latex(line.system, line.notation)
-    return system, f"holds {words}: {printer(e.lhs)} = {printer(rhs)}"
+    return system, f"holds {words}: ${printer(e.lhs)} = {printer(rhs)}$"
 
 
 def product(factor: Expr, rhs: Expr) -> Expr:

@@ -17,7 +17,7 @@ from symbackprop.indices import Affine, Constraint, Guard, affine, at_least, imp
 from symbackprop.judge.atoms import Atom, Poly, add, atoms, moved_ref, scaled, single
 from symbackprop.judge.calculus import Calculus
 from symbackprop.judge.ring import MAX_STEPS, Beyond, Purse
-from symbackprop.judge.scope import Equality
+from symbackprop.judge.scope import Equality, width_letters
 from symbackprop.network import AsWritten, System
 from symbackprop.rules.graph import not_later, reaches
 from symbackprop.symbols import Expr, Partial, Ref, families, names, substitute, walk
@@ -115,7 +115,7 @@ def attempts(
     if lemmas:
         yield lambda: Proof(lemmas=True) if follows(system, e, lemmas, equal=equal, purse=purse) else None
     yield lambda: _prove(system, e, equal, False, True, False, purse)
-    if small(system):
+    if small(system) or any(c.equal and not c.expr.names - known_sizes(system) for c in e.guard):
         yield lambda: _prove(system, e, equal, False, False, True, purse)
 
 
@@ -125,6 +125,10 @@ def forward(system: System, e: Equality, equal: bool, purse: Purse) -> Proof | N
         return None
     task = Task(system, e, (), equal, False, False, purse=purse)
     return Proof() if task.run_forward(e.left.top, e.left.bottom) else None
+
+
+def known_sizes(system: System) -> frozenset[str]:
+    return system.constants | width_letters(system)
 
 
 def small(system: System) -> bool:

@@ -37,6 +37,9 @@ ALL_STEPS = 24_000
 """Steps of all attempts at one claim together."""
 
 MAX_TERMS = 4_000
+MAX_BITS = 20_000
+"""Of a number in a normal form."""
+
 MAX_POWER = 12
 MAX_UNROLLED = 12
 """Terms of a sum that is written out."""
@@ -150,6 +153,15 @@ class Ring(ABC):
             return Axis(a.kind, a.label)
         return a
 
+    def size_of(self, axis: Axis) -> int | None:
+        """The number of places of an axis, as the model or the claim states it."""
+        size = self.system.size(axis)
+        if size is None and axis.kind == "node":
+            for c in self.assume:
+                if c.equal and len(c.expr.terms) == 1 and c.expr.terms[0] in ((axis.label, 1), (axis.label, -1)):
+                    return -c.expr.const * c.expr.terms[0][1]
+        return size
+
     def known(self, c: Constraint, more: Guard = ()) -> Guard:
         names, out = set(c.expr.names), list(more)
         for m in more:
@@ -209,6 +221,8 @@ class Ring(ABC):
                     kept[a] = e - whole
             elif a.kind == "num":
                 whole = e.numerator // e.denominator
+                if abs(whole) * a.data.numerator.bit_length() > MAX_BITS:
+                    raise Beyond("a number too large to compute with")
                 unfolded.append(constant(a.data**whole))
                 if e - whole:
                     kept[a] = e - whole
@@ -268,6 +282,9 @@ class Ring(ABC):
     def power(self, p: Poly, exponent: Fraction) -> Poly:
         if exponent == 1:
             return p
+        bits = max((max(c.numerator.bit_length(), c.denominator.bit_length()) for c in p.values()), default=0)
+        if abs(exponent) * bits > MAX_BITS:
+            raise Beyond("a number too large to compute with")
         if exponent.denominator == 1 and 0 <= exponent <= MAX_POWER:
             return self.times(*[p] * int(exponent))
         if exponent.denominator == 1 and exponent > MAX_POWER and len(p) > 1:

@@ -6,8 +6,9 @@ Samples are kept for each network, so that further claims about it share the val
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from functools import lru_cache
 from itertools import product
 
@@ -17,10 +18,16 @@ from symbackprop.indices import Affine, Axis
 from symbackprop.judge.scope import Equality, width_letters
 from symbackprop.network import AsWritten, System
 from symbackprop.oracle import CannotEvaluate, Number, Oracle, OutOfRange, Sample, transcendental
-from symbackprop.symbols import names
+from symbackprop.symbols import Delta, Expr, Max, Prod, Sum, names, walk
 
 POINTS = 5
 """Points at each sample: most with distinct indices, one with equal ones, one at the ends of the ranges."""
+
+MAX_SHOWN = 4_000
+"""Bits of a number that is written out."""
+
+MAX_STATED = 40
+"""The largest size of a hand-in's own that samples take."""
 
 MANY = 60
 """Points where both sides are mostly 0."""
@@ -69,16 +76,18 @@ class Samples:
     system: System
     equal: bool = False
     seed: int = 0
-    kept: dict[tuple[int, int, bool], tuple[Oracle, ...]] = field(default_factory=dict)
+    kept: dict[tuple[int, int, bool, tuple[tuple[str, int], ...]], tuple[Oracle, ...]] = field(default_factory=dict)
 
     def oracles(self, e: Equality) -> tuple[Oracle, ...]:
-        sides = [e.left, e.right]
-        key = (largest_node(sides, self.system), depth_needed(sides), transcendental(self.system, sides))
+        # A sum to a number speaks of networks that are as wide, as w_12 does.
+        sides = [e.left, e.right, *ends(e.left), *ends(e.right)]
+        fixed = stated(e, self.system)
+        key = (largest_node(sides, self.system), depth_needed(sides), transcendental(self.system, sides), fixed)
         if key not in self.kept:
             drawn = draw_samples(self.system, sides, self.seed)
             if self.equal:
                 drawn = list(dict.fromkeys(map(evened, drawn)))
-            drawn = list(dict.fromkeys(as_stated(self.system, s) for s in drawn))
+            drawn = list(dict.fromkeys(as_stated(self.system, s, dict(fixed)) for s in drawn))
             drawn += [replace(drawn[0], seed=drawn[0].seed + 7 * n) for n in range(1, SEEDS) if drawn]
             try:
                 self.kept[key] = tuple(usable(self.system, s) for s in drawn)
@@ -132,13 +141,45 @@ def evened(s: Sample) -> Sample:
     return replace(s, widths=tuple(1 if w == 1 else wide for w in s.widths))
 
 
-def as_stated(system: System, s: Sample) -> Sample:
-    """The sample with the sizes that the model states as numbers."""
-    widths = tuple(system.size(Axis("node", "n", Affine((), i))) or w for i, w in enumerate(s.widths))
+def as_stated(system: System, s: Sample, fixed: Mapping[str, int]) -> Sample:
+    """The sample with the sizes that the model, or the hand-in, states as numbers."""
+    layers, widths = s.layers, s.widths
+    depth = next((fixed[n] for n in system.layers.names if n in fixed), None)
+    if depth is not None and widths:
+        layers, widths = depth, (widths * (depth + 1))[: depth + 1]
+    letters = width_letters(system)
+    width = next((v for n, v in fixed.items() if n in letters), None)
+    if width is not None:
+        widths = (width,) * len(widths)
+    widths = tuple(
+        system.size(Axis("node", n, Affine((), i))) or w for i, w in enumerate(widths) for n in sorted(letters)[:1]
+    )
     if len({*system.widths}) == 1 and system.layers.value is None:
-        widths = tuple(system.widths[0] or w for w in s.widths)
-    sizes = tuple((n, system.sizes.get(n, v)) for n, v in s.sizes)
-    return replace(s, widths=widths, sizes=sizes)
+        widths = tuple(system.widths[0] or w for w in widths)
+    sizes = tuple((n, fixed.get(n, system.sizes.get(n, v))) for n, v in s.sizes)
+    return replace(s, layers=layers, widths=widths, sizes=sizes)
+
+
+def stated(e: Equality, system: System) -> tuple[tuple[str, int], ...]:
+    """Sizes and depths that a hand-in gives as numbers."""
+    known = system.constants | width_letters(system)
+    out = {}
+    for c in e.guard:
+        if c.equal and len(c.expr.terms) == 1 and abs(c.expr.terms[0][1]) == 1 and c.expr.terms[0][0] in known:
+            name, k = c.expr.terms[0]
+            out[name] = -c.expr.const * k
+    return tuple(sorted((n, v) for n, v in out.items() if 0 < v <= MAX_STATED))
+
+
+def ends(e: Expr) -> list[Expr]:
+    """The numbers at which sums over nodes end, as nodes."""
+    out: list[Expr] = []
+    for _, p in walk(e):
+        if isinstance(p, Sum | Max | Prod) and p.axis.kind == "node":
+            for c in p.guard:
+                if not c.equal and dict(c.expr.terms) == {p.index: -1}:
+                    out.append(Delta(Affine((), c.expr.const), Affine((), c.expr.const), p.axis))
+    return out
 
 
 def places(system: System, sample: Sample, e: Equality, count: int) -> Iterator[dict[str, int]]:
@@ -212,6 +253,9 @@ def shown(x: Number) -> str:
     """A value that a reader can compute again: a fraction, or 15 certain digits."""
     if hasattr(x, "mid"):
         return f"{float(x.mid()):.15g}"
+    if isinstance(x, Fraction) and max(x.numerator.bit_length(), x.denominator.bit_length()) > MAX_SHOWN:
+        tens = int((x.numerator.bit_length() - x.denominator.bit_length()) * 0.30103)
+        return f"about {'-' if x < 0 else ''}10^{tens}"
     return str(x)
 
 

@@ -71,7 +71,7 @@ def equality(system: System, left: Expr, right: Expr, said: Guard = (), apart: t
     Raises:
         ShapeMismatch: One is an array that the other is not, or over other axes.
     """
-    values = fixed(said, system.constants)
+    values = fixed(said, system.constants | width_letters(system))
     for name, value in values.items():
         left, right = substitute(left, {name: value}), substitute(right, {name: value})
         said = tuple(c.substitute({name: value}) for c in said)

@@ -56,7 +56,7 @@ class Sums(Ring):
         conds = [*guard, *places_of(axis, affine(name))]
         lows = [-c.expr.const for c in conds if not c.equal and dict(c.expr.terms) == {name: 1}]
         highs = [c.expr.const for c in conds if not c.equal and dict(c.expr.terms) == {name: -1}]
-        size = self.system.size(axis) if axis.kind != "recursion" else None
+        size = self.size_of(axis) if axis.kind != "recursion" else None
         if axis.kind != "recursion":
             lows.append(0)
         said = bool(highs)
@@ -234,8 +234,10 @@ class Sums(Ring):
             self.step()
             mapping = {n: affine(f"#{height}.{i}") for i, n in enumerate(order)}
             named = renamed(mono, mapping)
-            own = tuple((f"#{height}.{i}", self.axis(binders[n]).substitute(mapping)) for i, n in enumerate(order))
-            atom = Atom("block", (own, named))
+            named_axes = tuple(
+                (f"#{height}.{i}", self.axis(binders[n]).substitute(mapping)) for i, n in enumerate(order)
+            )
+            atom = Atom("block", (named_axes, named))
             if best is None or atom.key < best[0]:
                 best = (atom.key, atom)
         assert best is not None

@@ -870,6 +870,10 @@ class KnownDrafter(Drafter):
             return Size(SAMPLES)
         if s.key in self.stems and (over := averaged(self.system)) is not None:
             return Size(over)
+        stated = {w for w in self.system.widths if w is not None}
+        if s.key in self.stems and len(stated) > 1:
+            widths = ", ".join(map(str, self.system.widths))
+            raise self.fail(f"{s.key} is no one width of this network, whose layers have {widths} nodes", s.place)
         if s.key in self.stems and self.notation.width == "n":
             return Size(Axis("node", s.key, affine(0)))  # the one width of all layers
         if s.key in self.depth:

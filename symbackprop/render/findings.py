@@ -63,12 +63,17 @@ def headline(f: Finding) -> str:
     return words
 
 
+DIFFER = "the two sides differ"
+"""The message of a claim of which the numbers say as much."""
+
+
 def sentences(f: Finding) -> list[str]:
     """What is said of a claim, one sentence each, and none of it twice."""
     out: list[str] = []
-    if f.message:
-        out.append(f.message)
     said = f.message
+    shown = f.counterexample is not None and f.message == DIFFER
+    if f.message and not shown:
+        out.append(f.message)
     if f.fixes and f.fixes[0].what and f.fixes[0].what not in said:
         out.append(f.fixes[0].what)
     c = f.counterexample
@@ -86,8 +91,9 @@ def sentences(f: Finding) -> list[str]:
 
 def stopped(sentence: str) -> str:
     """A sentence that begins large, where it begins with a word, and ends with a stop."""
-    first = sentence.split(" ", 1)[0]
-    if first.isalpha() and first.isascii() and len(first) > 1 and first.islower():
+    first, _, rest = sentence.partition(" ")
+    article = first == "a" and rest.split(" ", 1)[0].isalpha() and len(rest.split(" ", 1)[0]) > 1
+    if article or (first.isalpha() and first.isascii() and len(first) > 1 and first.islower()):
         sentence = sentence[0].upper() + sentence[1:]
     return sentence if sentence.endswith((".", "!", "?", ":")) else sentence + "."
 
