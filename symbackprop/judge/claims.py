@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from symbackprop.errors import ReadError, ReadIndexError, ReadShapeError
-from symbackprop.indices import Guard, affine, equals, implies
+from symbackprop.indices import Affine, Constraint, Guard, affine, equals, implies
 from symbackprop.judge.conventions import convention
 from symbackprop.judge.own_names import ByOwnName, OwnNames, respelled
 from symbackprop.judge.prove import Lemma, follows, recursion
@@ -88,6 +88,8 @@ class Checker:
         s = self.setting
         self.defined: dict[int, str] = {}
         self.sizes: Guard = ()
+        self.once: Guard = ()
+        self.unsettled = False
         self.names = OwnNames(s.system, s.notation)
         self.spelling = respelled(s.system, s.notation, self.taken) if self.taken else s.notation
 
@@ -96,6 +98,7 @@ class Checker:
         for c in handin.claims:
             if c.definition and not isinstance(c.row, Unread) and self.renames(c) is None:
                 self.define(c, c.row)
+        self.take_sizes(handin)
         for c in handin.claims:
             try:
                 yield self.finding(c)
@@ -132,16 +135,45 @@ class Checker:
             return self.open(c, "not_understood", str(x))
         if len(written) == 2 and setting_of(written):
             return self.given(c, *written)
+        if len(written) == 2 and (value := index_given(self.setting, *written)) is not None:
+            self.once = (value,)
+            return self.open(c, "definition", "said of the index: what follows is judged there")
         return self.compared(c, c.row, line, written)
 
+    def take_sizes(self, handin: HandIn) -> None:
+        """Sizes that a hand-in gives anywhere as numbers, "for n = 3" behind a line too: one number for each letter."""
+        found: dict[str, set[int]] = {}
+        for c in handin.claims:
+            row = c.row
+            if isinstance(row, Unread) or row.left is None or len(row.relations) != 1:
+                continue
+            try:
+                sides = read_claim(row, c.source, self.setting.system, self.setting.notation).sides
+            except (ReadError, RecursionError):
+                # n_0 = 2, n_1 = 2: sizes, though not understood.
+                base = row.left.base if isinstance(row.left, Scripted) else row.left
+                if isinstance(base, Symbol) and spelled(base) in width_letters(self.setting.system):
+                    self.unsettled = True
+                continue
+            if row.conditions and setting_of(sides):
+                self.unsettled = True
+            if len(sides) == 2 and setting_of(sides):
+                name, value = size_given(self.setting, *sides)
+                if name is None:
+                    self.unsettled = self.unsettled or isinstance(sides[0], Size | Position)
+                else:
+                    found.setdefault(name, set()).add(value)
+        for name, values in found.items():
+            if len(values) == 1:
+                self.sizes = (*self.sizes, equals(name, min(values)))
+            else:
+                self.unsettled = True
+
     def given(self, c: Claim, left: Expr, right: Expr) -> Finding:
-        """A line that gives a size, a depth or a constant a number: later lines are about networks of that size."""
-        name = left.at.name if isinstance(left, Position) else left.axis.label if isinstance(left, Size) else None
-        known = self.setting.system.constants | width_letters(self.setting.system)
-        if name in known and isinstance(right, Num) and right.value.denominator == 1 and 0 < right.value <= MAX_STATED:
-            assert name is not None
-            self.sizes = (*self.sizes, equals(name, int(right.value)))
-            return self.open(c, "definition", "a size given: what follows is judged for networks of that size")
+        """A line that gives a size, a depth or a constant a number: the hand-in is about networks of that size."""
+        name, value = size_given(self.setting, left, right)
+        if name is not None and equals(name, value) in self.sizes:
+            return self.open(c, "definition", "a size given: all lines are judged for networks of that size")
         return self.open(c, "definition", "a constant given; lines are judged for all values")
 
     def define(self, c: Claim, row: Row) -> None:
@@ -184,8 +216,12 @@ class Checker:
         if len(sides) < 2:
             return self.open(c, "not_understood", "nothing is said to be equal")
         guard = (*(group.guard if before is not None and group is not None else ()), *line.guard)
-        guard = tuple(dict.fromkeys((*guard, *self.sizes)))
+        guard = tuple(dict.fromkeys((*guard, *self.sizes, *self.once)))
+        if before is None:
+            self.once = ()
         results = [judge(self.setting, a, b, guard, line.apart, self.right) for a, b in pairwise(sides)]
+        if self.unsettled:
+            results = [self.unsure(r) for r in results]
         verdict = worst(r.verdict for r in results)
         bad = next((n for n, r in enumerate(results) if r.verdict == verdict), 0)
         chosen = results[bad]
@@ -238,6 +274,12 @@ class Checker:
             if not narrow and not own and answers(self.setting, self.goal, group, row, sides[-1]):
                 out = replace(out, answers=True)
         return out
+
+    def unsure(self, j: Judged) -> Judged:
+        """A refutation by numbers where the hand-in has given sizes that are not those of the samples."""
+        if j.difference is None:
+            return j
+        return Judged("undecided", "sizes were given that the samples do not have", (), j.equality, points=j.points)
 
     def carries(self, sides: Sequence[Expr], judged: Judged) -> bool:
         """Whether a refuted line follows from the slips of earlier lines by correct steps."""
@@ -346,10 +388,36 @@ def lemma_of(setting: Setting, left: Expr | None, right: Expr, guard: Guard) -> 
     return Lemma(left, e.right, e.guard) if e.left == left else None
 
 
+def size_given(setting: Setting, left: Expr, right: Expr) -> tuple[str | None, int]:
+    """The letter of a size or a depth, and the number that a line gives it."""
+    name = left.at.name if isinstance(left, Position) else None
+    if isinstance(left, Size) and (left.axis.at is None or setting.equal):
+        name = left.axis.label
+    known = setting.system.constants | width_letters(setting.system)
+    if name in known and isinstance(right, Num) and right.value.denominator == 1 and 0 < right.value <= MAX_STATED:
+        return name, int(right.value)
+    return None, 0
+
+
+def index_given(setting: Setting, left: Expr, right: Expr) -> Constraint | None:
+    """What a line says of an index alone: l = L."""
+    sides = [index_of(x) for x in (left, right)]
+    if sides[0] is None or sides[1] is None or sides[0].name is None or sides[0].name in setting.system.constants:
+        return None
+    return equals(sides[0], sides[1])
+
+
+def index_of(e: Expr) -> Affine | None:
+    if isinstance(e, Position):
+        return e.at
+    return Affine((), int(e.value)) if isinstance(e, Num) and e.value.denominator == 1 else None
+
+
 def setting_of(sides: Sequence[Expr]) -> bool:
     """Whether a line gives a size, a depth or a constant a number: n = 4, a setting rather than a claim."""
     left, right = sides
-    named = isinstance(left, Size | Param) or (isinstance(left, Position) and left.at.name is not None)
+    known = isinstance(left, Position) and left.at.name is not None and left.at.name.isupper()
+    named = isinstance(left, Size | Param) or known
     return named and isinstance(right, Num | Div | Pow) and all(not isinstance(p, Ref) for _, p in walk(right))
 
 

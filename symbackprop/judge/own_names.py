@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from symbackprop.errors import ReadError
 from symbackprop.network import System
 from symbackprop.notation import Notation, Written
-from symbackprop.read.expression import read_claim
+from symbackprop.read.expression import LAST, read_claim
 from symbackprop.read.handin import Renaming
 from symbackprop.read.known import Lexicon
 from symbackprop.read.latex import parse_expression
@@ -57,7 +57,9 @@ class OwnNames:
             return None
         name = spelled(base)
         lexicon = Lexicon(self.system, self.notation)
-        if name in lexicon.looks or name in lexicon.functions or name in lexicon.gradients:
+        indices = {x for f in self.system.families.values() for x in f.indices}
+        sizes = self.system.constants | {a.label for f in self.system.families.values() for a in f.axes} | {LAST}
+        if name in {*lexicon.looks, *lexicon.functions, *lexicon.gradients, *indices, *sizes}:
             return None
         lower, upper, bracket = scripts(row.left)
         if lower is None or upper is None:

@@ -176,7 +176,7 @@ def _retry(system: System, e: Equality, equal: bool, task: Task, written: bool, 
 def by_induction(system: System, e: Equality, equal: bool, purse: Purse) -> Proof | None:
     """A proof by induction over a free layer or time of what the left side differentiates by, or of what it differentiates."""
     left = e.left
-    if not isinstance(left, Partial) or not isinstance(left.bottom, Ref):
+    if not isinstance(left, Partial) or not isinstance(left.bottom, Ref) or left.direct:
         return None
     for quantity, step in ((left.bottom, -1), (left.top, 1)):
         letter = next((n for n in recursion_letters(system, quantity) if n not in e.axes), None)
@@ -339,7 +339,7 @@ class Task:
         """The first step from above: the definition of `top` differentiated as a whole."""
         a = self.algebra
         equation = self.system.defining(top, self.known(top))
-        if equation is None or top == u:
+        if equation is None or self.may_be_one(top, u):
             return False
         above = a.derivative(a.of(equation.rhs), u, total=True)
         p = self.rest = add(above, scaled(a.of(self.claim.right), -1))
@@ -348,6 +348,13 @@ class Task:
         # What is left of derivatives by the quantity itself, such as dh/dh, is 0 or 1.
         p = a.rewritten(p, lambda x: self.at_itself(x))
         return a.is_zero(p) or bool(self.with_definitions(p))
+
+    def may_be_one(self, top: Ref, u: Ref) -> bool:
+        """Whether two quantities can be the same one, somewhere in the cell: then dh/dh = 1 must not be lost."""
+        if top.family != u.family:
+            return False
+        equal = tuple(Constraint(i - j, True) for i, j in zip(top.indices, u.indices, strict=True))
+        return satisfiable((*self.known(top), *self.known(u), *equal))
 
     def at_itself(self, x: Atom) -> Poly | None:
         """A derivative of data or parameters, which nothing leads to but themselves."""
@@ -395,9 +402,10 @@ class Task:
     def reduced(self, x: Atom) -> Poly:
         """A derivative, one equation nearer to what is differentiated."""
         top, u, direct = x.data
-        if (top, u) != self.goal and (found := self.said(top, u)) is not None:
+        if not direct and (top, u) != self.goal and (found := self.said(top, u)) is not None:
             return self.algebra.of(found[1])
-        if self.along is not None and self.along.step > 0 and (top, u) == self.goal:
+        upward = self.along is not None and self.along.step > 0 and not direct
+        if upward and (top, u) == self.goal and not self.may_be_one(top, u):
             equation = self.system.defining(top, self.known(top))
             if equation is not None:
                 return self.algebra.derivative(self.algebra.of(equation.rhs), u, total=True)
@@ -407,7 +415,12 @@ class Task:
         """What a lemma says of a derivative of the family of `top` by u: of which quantity, and what."""
         for lemma in self.lemmas:
             bottom = lemma.left.bottom
-            if lemma.left.top.family != top.family or not isinstance(bottom, Ref) or bottom.family != u.family:
+            if (
+                lemma.left.direct
+                or lemma.left.top.family != top.family
+                or not isinstance(bottom, Ref)
+                or bottom.family != u.family
+            ):
                 continue
             mapping: dict[str, Affine] = {}
             for i, j in zip(bottom.indices, u.indices, strict=True):
@@ -531,7 +544,8 @@ class Task:
                 here = (place, self.ranks[x.data[1].family])
                 out[base] = max(out.get(base, here), here)
         ends = {f"1{n}" for n in self.system.constants}
-        if not self.system.layers.names:
+        stated = any(c.equal and c.expr.names == self.system.layers.names for c in self.claim.guard)
+        if stated or not self.system.layers.names:
             ends.add(NUMBERED)  # with a number of layers, the cost is within sight of each
         return {b: n for b, n in out.items() if b and b not in ends}
 

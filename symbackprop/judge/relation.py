@@ -11,15 +11,15 @@ from itertools import product
 from typing import Any
 
 from symbackprop.check import depth_needed, largest_node, possible
-from symbackprop.indices import Affine, Constraint, Guard, satisfiable
+from symbackprop.indices import Affine, Constraint, Guard, affine, at_least, implies, satisfiable
 from symbackprop.judge.prove import Beyond, Lemma, Proof, prove
 from symbackprop.judge.sampling import Comparison, Difference, places, samples_of, shown
-from symbackprop.judge.scope import Equality, ShapeMismatch, equality, misplaced, quantities
+from symbackprop.judge.scope import Equality, ShapeMismatch, equality, misplaced, quantities, width_letters
 from symbackprop.network import System
 from symbackprop.notation import Notation
 from symbackprop.oracle import CannotEvaluate, Oracle, OutOfRange, Sample, plus, times
 from symbackprop.report import Counterexample, Verdict
-from symbackprop.symbols import D, Expr, Partial, Ref, substitute, transform, walk
+from symbackprop.symbols import D, Expr, Max, Partial, Prod, Ref, Sum, substitute, transform, walk
 
 READABLE = 6
 """Characters of a value that a reader compares at a glance; a counterexample with such is not improved further."""
@@ -92,6 +92,8 @@ def judge(
     if not satisfiable((*system.standing, *e.guard)) or not cells:
         vacuous = "no network has what this line speaks of: its layers or times exclude each other"
         return Judged("refuted", nowhere(setting, e) or vacuous, ("index_out_of_range",), e)
+    if (words := beyond_axis(setting, e)) is not None:
+        return Judged("refuted", words, ("index_out_of_range",), e)
     samples = samples_of(system, setting.equal, setting.seed)
     found = samples.compare(e)
     if found.difference is None and found.outside and not setting.equal:
@@ -127,6 +129,10 @@ def proved(setting: Setting, e: Equality, cells: list[Guard], found: Comparison,
         except RecursionError:
             proof, reason = None, "nested too deeply to prove"
         if proof is None:
+            break
+        if not found.points and proof.induction is not None:
+            # An induction that no network has been tried on: the range begins beyond all samples.
+            proof = None
             break
         proofs.append(proof)
     else:
@@ -185,6 +191,28 @@ def apart_cells(e: Equality) -> list[Guard]:
     for a in e.apart:
         out = [(*g, c) for g, c in product(out, Constraint(a, True).negations())]
     return [g for g in out if satisfiable((*e.guard, *g))]
+
+
+def beyond_axis(setting: Setting, e: Equality) -> str | None:
+    """A sum over nodes that begins before the first or ends behind the last of them, in words."""
+    system, notation = setting.system, setting.notation
+    for side in (e.left, e.right):
+        for _, p in walk(side):
+            if not isinstance(p, Sum | Max | Prod) or p.axis.kind != "node":
+                continue
+            size = system.size(p.axis)
+            whole = p.axis.at is None or setting.equal
+            last = affine(size) - 1 if size is not None else affine(p.axis.label) - 1 if whole else None
+            first = notation.first_of(p.axis.label)
+            for g in p.guard:
+                k = dict(g.expr.terms).get(p.index, 0)
+                end = (g.expr - Affine(((p.index, k),))) * -k
+                known = (*system.standing, *e.guard)
+                if not g.equal and k == 1 and implies(known, at_least(-1, end)):
+                    return f"a sum begins at {end + first}, and nodes are counted from {first}"
+                if not g.equal and k == -1 and last is not None and implies(known, at_least(end, last + 1)):
+                    return f"a sum ends at {end + first}, and the last node is {last + first}"
+    return None
 
 
 def nowhere(setting: Setting, e: Equality) -> str:
@@ -420,6 +448,10 @@ def ranges(system: System, e: Equality) -> Iterator[str]:
             yield " <= ".join(
                 x for x in (str(bottom) if bottom is not None else "", n, str(top) if top is not None else "") if x
             )
+    for c in e.guard:
+        if c.equal and len(c.expr.terms) == 1 and c.expr.names <= system.constants | width_letters(system):
+            ((n, k),) = c.expr.terms
+            yield f"{n} = {-c.expr.const * k}"
     least: dict[str, int] = {}
     for c in e.guard:
         if c.expr.names and c.expr.names <= system.constants and not c.equal and c.expr.const < -1:

@@ -419,6 +419,9 @@ class Ring(ABC):
 
     def test(self, op: str, p: Poly) -> Poly:
         """1 where p < 0, or p = 0; of two forms that exclude each other one is written with the other."""
+        places = whole_affine(p)
+        if places is not None:
+            return self.bracket(Constraint(places, True) if op == "=" else Constraint(-places - 1))
         inner = next((a for m in p for a, _ in m if a.kind == "test"), None)
         if inner is not None:
             yes, no = (self.without(p, inner, k) for k in (1, 0))
@@ -459,6 +462,17 @@ class Ring(ABC):
             else:
                 out = add(out, {m: c})
         return out
+
+
+def whole_affine(p: Poly) -> Affine | None:
+    """A polynomial in the places of indices alone, of degree one, as an index expression."""
+    out = Affine(())
+    for m, c in p.items():
+        if c.denominator != 1 or len(m) > 1 or any(a.kind != "pos" or e != 1 for a, e in m):
+            return None
+        names = [a.data for a, _ in m]
+        out = out + (Affine(((names[0], int(c)),)) if names else int(c))
+    return out if out.terms else None
 
 
 def places_of(axis: Axis, i: Affine) -> Guard:

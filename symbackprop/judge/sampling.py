@@ -80,7 +80,7 @@ class Samples:
 
     def oracles(self, e: Equality) -> tuple[Oracle, ...]:
         # A sum to a number speaks of networks that are as wide, as w_12 does.
-        sides = [e.left, e.right, *ends(e.left), *ends(e.right)]
+        sides: list[Expr] = [e.left, e.right, *ends(e.left), *ends(e.right)]
         fixed = stated(e, self.system)
         key = (largest_node(sides, self.system), depth_needed(sides), transcendental(self.system, sides), fixed)
         if key not in self.kept:
@@ -171,9 +171,9 @@ def stated(e: Equality, system: System) -> tuple[tuple[str, int], ...]:
     return tuple(sorted((n, v) for n, v in out.items() if 0 < v <= MAX_STATED))
 
 
-def ends(e: Expr) -> list[Expr]:
+def ends(e: Expr) -> list[Delta]:
     """The numbers at which sums over nodes end, as nodes."""
-    out: list[Expr] = []
+    out: list[Delta] = []
     for _, p in walk(e):
         if isinstance(p, Sum | Max | Prod) and p.axis.kind == "node":
             for c in p.guard:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from symbackprop.check import node_axes
 from symbackprop.indices import Affine, Axis, Constraint, Guard, affine, at_least, fresh, implies
@@ -16,12 +16,17 @@ from symbackprop.symbols import (
     D,
     Delta,
     Expr,
+    Max,
     Partial,
+    Prod,
     Ref,
+    Size,
+    Sum,
     Vec,
     bound,
     names,
     substitute,
+    transform,
     walk,
     walk_scoped,
 )
@@ -76,6 +81,9 @@ def equality(system: System, left: Expr, right: Expr, said: Guard = (), apart: t
         left, right = substitute(left, {name: value}), substitute(right, {name: value})
         said = tuple(c.substitute({name: value}) for c in said)
         apart = tuple(a.substitute({name: value}) for a in apart)
+    depth = given_depth(system, said)
+    if depth is not None:
+        left, right = from_last(system, left, depth), from_last(system, right, depth)
     known = system.constants | width_letters(system)
     free_left, free_right = names(left) - known, names(right) - known
     a, b, entries = entrywise(left, right, names(left) | names(right) | system.constants)
@@ -85,6 +93,49 @@ def equality(system: System, left: Expr, right: Expr, said: Guard = (), apart: t
         for name, found in node_axes(e, system).items():
             axes[name] = tuple(dict.fromkeys((*axes.get(name, ()), *found)))
     return Equality(a, b, guard, axes, entries, free_left, free_right, apart, values)
+
+
+def given_depth(system: System, said: Guard) -> int | None:
+    """The number of layers that a hand-in gives."""
+    for c in said:
+        if c.equal and len(c.expr.terms) == 1 and c.expr.names and c.expr.names == system.layers.names:
+            return -c.expr.const * c.expr.terms[0][1]
+    return None
+
+
+def from_last(system: System, e: Expr, depth: int) -> Expr:
+    """An expression with its numbered layers counted from the last: with L = 2, layer 1 is L - 1."""
+
+    def layer(i: Affine) -> Affine:
+        return system.layers + (i.const - depth) if not i.terms else i
+
+    def moved(r: Ref) -> Ref:
+        axes = system.family(r.family).axes
+        return Ref(
+            r.family,
+            tuple(
+                layer(i) if a.kind == "recursion" and a.last == system.layers else i
+                for a, i in zip(axes, r.indices, strict=True)
+            ),
+        )
+
+    def go(x: Expr) -> Expr:
+        match x:
+            case Ref():
+                return moved(x)
+            case Partial(top, Ref() as bottom, direct):
+                return Partial(moved(top), moved(bottom), direct)
+            case Partial(top, bottom, direct):
+                return Partial(moved(top), bottom, direct)
+            case D(body, variable, total):
+                return D(body, moved(variable), total)
+            case Call(function, arguments, order, at) if at is not None:
+                return Call(function, arguments, order, layer(at))
+            case Sum() | Max() | Prod() | Vec() | Size() if x.axis.at is not None:
+                return replace(x, axis=replace(x.axis, at=layer(x.axis.at)))
+        return x
+
+    return transform(e, go)
 
 
 def fixed(guard: Guard, constants: frozenset[str]) -> dict[str, Affine]:

@@ -138,6 +138,14 @@ class KnownAxes:
             if other in self.scopes.all and self.scopes.all[other].free and not s.free:
                 return self.guess(other)
         letter = s.letter.rstrip("'")
+        layered = {
+            a
+            for f in self.system.families.values()
+            for x, a in zip(f.indices, f.axes, strict=True)
+            if x == letter and a.at is not None
+        }
+        if (layered and not s.free and self.notation.width != "n") or (layered and len(set(self.system.widths)) > 1):
+            raise self.fail(f"what {s.letter} counts is not known; expected it as an index of a quantity", s.place)
         for f in self.system.families.values():
             for x, axis in zip(f.indices, f.axes, strict=True):
                 if x == letter:
