@@ -235,6 +235,11 @@ class Checker:
         return self.manner, ""
 
 
+def article(name: str) -> str:
+    """A name of a type with its article: an int, a dict."""
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
 def epsilon(dtype: str) -> float:
     known = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "complex64": 2.0**-23}
     return known.get(dtype, 2.0**-52)
@@ -265,7 +270,7 @@ def check_function(
     """See `Network.check_function`."""
     if not callable(backward):
         raise FunctionError(
-            f"backward is of type {type(backward).__name__}, expected a function of arrays: backward(params, x, y)"
+            f"backward is {article(type(backward).__name__)}, expected a function of arrays: backward(params, x, y)"
         )
     if isinstance(samples, bool) or not isinstance(samples, int) or not 1 <= samples <= MOST_SAMPLES:
         raise FunctionError(f"samples is {samples!r}, expected a whole number from 1 to {MOST_SAMPLES}")

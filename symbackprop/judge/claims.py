@@ -87,7 +87,8 @@ class Checker:
     def __post_init__(self) -> None:
         s = self.setting
         self.defined: dict[int, str] = {}
-        self.sizes: Guard = ()
+        self.sizes: tuple[tuple[int, str, int], ...] = ()
+        self.conditioned: set[int] = set()
         self.once: Guard = ()
         self.unsettled = False
         self.names = OwnNames(s.system, s.notation)
@@ -141,10 +142,11 @@ class Checker:
         return self.compared(c, c.row, line, written)
 
     def take_sizes(self, handin: HandIn) -> None:
-        """Sizes that a hand-in gives anywhere as numbers, "for n = 3" behind a line too: one number for each letter."""
-        found: dict[str, set[int]] = {}
+        """Sizes that a hand-in gives as numbers, "for n = 3" behind a line too; which derivations hold conditions."""
         for c in handin.claims:
             row = c.row
+            if not isinstance(row, Unread) and row.conditions:
+                self.conditioned.add(c.group)
             if isinstance(row, Unread) or row.left is None or len(row.relations) != 1:
                 continue
             try:
@@ -162,18 +164,17 @@ class Checker:
                 if name is None:
                     self.unsettled = self.unsettled or isinstance(sides[0], Size | Position)
                 else:
-                    found.setdefault(name, set()).add(value)
-        for name, values in found.items():
-            if len(values) == 1:
-                self.sizes = (*self.sizes, equals(name, min(values)))
-            else:
-                self.unsettled = True
+                    self.sizes = (*self.sizes, (c.number, name, value))
+
+    def sizes_at(self, number: int) -> Guard:
+        """The sizes that hold for a claim: the last said before it, or right behind it."""
+        found = {name: value for n, name, value in self.sizes if n <= number + 1}
+        return tuple(equals(name, value) for name, value in found.items())
 
     def given(self, c: Claim, left: Expr, right: Expr) -> Finding:
         """A line that gives a size, a depth or a constant a number: the hand-in is about networks of that size."""
-        name, value = size_given(self.setting, left, right)
-        if name is not None and equals(name, value) in self.sizes:
-            return self.open(c, "definition", "a size given: all lines are judged for networks of that size")
+        if size_given(self.setting, left, right)[0] is not None:
+            return self.open(c, "definition", "a size given: lines are judged for networks of that size")
         return self.open(c, "definition", "a constant given; lines are judged for all values")
 
     def define(self, c: Claim, row: Row) -> None:
@@ -216,11 +217,12 @@ class Checker:
         if len(sides) < 2:
             return self.open(c, "not_understood", "nothing is said to be equal")
         guard = (*(group.guard if before is not None and group is not None else ()), *line.guard)
-        guard = tuple(dict.fromkeys((*guard, *self.sizes, *self.once)))
+        guard = tuple(dict.fromkeys((*guard, *self.sizes_at(c.number), *self.once)))
         if before is None:
             self.once = ()
         results = [judge(self.setting, a, b, guard, line.apart, self.right) for a, b in pairwise(sides)]
-        if self.unsettled:
+        elsewhere = c.group in self.conditioned and not row.conditions
+        if self.unsettled or elsewhere:
             results = [self.unsure(r) for r in results]
         verdict = worst(r.verdict for r in results)
         bad = next((n for n, r in enumerate(results) if r.verdict == verdict), 0)
@@ -279,7 +281,8 @@ class Checker:
         """A refutation by numbers where the hand-in has given sizes that are not those of the samples."""
         if j.difference is None:
             return j
-        return Judged("undecided", "sizes were given that the samples do not have", (), j.equality, points=j.points)
+        words = "it differs on samples, but a size or a condition was said beside it that was not taken"
+        return Judged("undecided", words, (), j.equality, points=j.points)
 
     def carries(self, sides: Sequence[Expr], judged: Judged) -> bool:
         """Whether a refuted line follows from the slips of earlier lines by correct steps."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
+from functools import lru_cache
 
 from symbackprop.indices import Affine, Axis, Constraint, Guard, affine, implies, satisfiable
 from symbackprop.judge.atoms import (
@@ -19,6 +20,7 @@ from symbackprop.judge.atoms import (
     Mono,
     Poly,
     add,
+    atoms,
     condition,
     constant,
     frozen,
@@ -28,7 +30,7 @@ from symbackprop.judge.atoms import (
     single,
 )
 from symbackprop.network import System
-from symbackprop.symbols import Expr
+from symbackprop.symbols import Call, Expr, Max, Param, Where, walk
 
 MAX_STEPS = 9_000
 """Products of monomials in one proof."""
@@ -434,6 +436,8 @@ class Ring(ABC):
             value = p.get(ONE, Fraction(0))
             return constant(int(value < 0 if op == "<" else value == 0))
         if op == "=" and self.generic and not all(a.kind == "pos" or self.whole(a) for m in p for a, _ in m):
+            if any(x.kind == "ref" and x.data.family in flat(self.system) for x in atoms(p)):
+                raise Beyond("a quantity that is 0, or the same, on more than a boundary")
             return {}
         if len(p) == 1:
             ((m, c),) = p.items()
@@ -462,6 +466,24 @@ class Ring(ABC):
             else:
                 out = add(out, {m: c})
         return out
+
+
+@lru_cache(maxsize=64)
+def flat(system: System) -> frozenset[str]:
+    """The families whose equations have cases or kinks: ReLU(z) is exactly 0 for half of all z."""
+
+    def kinked(e: Expr) -> bool:
+        for _, p in walk(e):
+            if isinstance(p, Where | Max) or (isinstance(p, Call) and p.function in ("abs", "sign")):
+                return True
+            if isinstance(p, Call):
+                for name in (p.function, *system.tables.get(p.function, {}).values()):
+                    own = system.function(name)
+                    if own is not None and own.value is not None and kinked(own.value(Param("#z"))):
+                        return True
+        return False
+
+    return frozenset(e.lhs.family for e in system.equations if kinked(e.rhs))
 
 
 def whole_affine(p: Poly) -> Affine | None:

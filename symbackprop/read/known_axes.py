@@ -206,7 +206,21 @@ class KnownSettler(Settler):
             names[self.axes.notation.samples] = affine(SAMPLES.label)  # type: ignore[attr-defined]
         scope.low, scope.high = (x and x.substitute(names) for x in (scope.low, scope.high))
         self.outside = {**letters, **self.depth}
+        first = affine(self.first(scope.id))
+        low = scope.low.value if scope.low is not None else None
+        if axis.kind == "node" and low is not None and low < first.const:
+            self.unshifted(e, scope, first)
         return super().binder(e, letters, taken, d)
+
+    def unshifted(self, e: Binder, scope: Any, first: Affine) -> None:
+        """Refuse to guess at a sum that begins before the first node with its index shifted inside."""
+        used = (i for r in all_refs(e.body) for i in r.indices)
+        if any(e.index in i.names and i.name != e.index for i in used):
+            raise self.axes.fail(
+                f"the sum over {scope.letter} begins at {scope.low}, nodes are counted from {first}, and {scope.letter} "
+                "stands shifted in it; a sum over the nodes themselves would fit",
+                scope.place,
+            )
 
     def covers(self, scope: Any, low: Affine, high: Affine) -> bool:
         """Whether limits are those of the axis; a width of another layer is none of its ends."""
