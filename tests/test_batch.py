@@ -93,7 +93,9 @@ def test_no_process_is_left_over() -> None:
 def test_an_interrupted_run_leaves_no_process_and_what_was_done() -> None:
     reports = check_many(iter([RIGHT, HandIn("h", b"hang"), RIGHT]), Setting(), 1, COMMAND)
     pid = int(next(reports).notes[0].split()[1])
-    threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
+    main = threading.main_thread().ident
+    assert main is not None
+    threading.Timer(0.3, signal.pthread_kill, [main, signal.SIGINT]).start()
     with pytest.raises(KeyboardInterrupt):
         next(reports)
     assert not alive(pid)
