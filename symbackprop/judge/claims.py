@@ -15,7 +15,7 @@ from symbackprop.judge.own_names import ByOwnName, OwnNames, respelled
 from symbackprop.judge.prove import Lemma, follows, recursion
 from symbackprop.judge.relation import Judged, Setting, counterexample, judge, scope_of, total
 from symbackprop.judge.sampling import MAX_STATED, samples_of
-from symbackprop.judge.scope import ShapeMismatch, conditions, equality, opened, width_letters
+from symbackprop.judge.scope import ShapeMismatch, conditions, equality, opened, sizes_of, width_letters
 from symbackprop.judge.slips import guess, repairs
 from symbackprop.notation import Notation
 from symbackprop.read.expression import ReadLine, read_claim, read_line
@@ -396,7 +396,7 @@ def size_given(setting: Setting, left: Expr, right: Expr) -> tuple[str | None, i
     name = left.at.name if isinstance(left, Position) else None
     if isinstance(left, Size) and (left.axis.at is None or setting.equal):
         name = left.axis.label
-    known = setting.system.constants | width_letters(setting.system)
+    known = sizes_of(setting.system)
     if name in known and isinstance(right, Num) and right.value.denominator == 1 and 0 < right.value <= MAX_STATED:
         return name, int(right.value)
     return None, 0

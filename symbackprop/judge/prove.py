@@ -17,7 +17,7 @@ from symbackprop.indices import Affine, Constraint, Guard, affine, at_least, imp
 from symbackprop.judge.atoms import Atom, Poly, add, atoms, moved_ref, scaled, single
 from symbackprop.judge.calculus import Calculus
 from symbackprop.judge.ring import MAX_STEPS, Beyond, Purse
-from symbackprop.judge.scope import Equality, width_letters
+from symbackprop.judge.scope import Equality, sizes_of
 from symbackprop.network import AsWritten, System
 from symbackprop.rules.graph import not_later, reaches
 from symbackprop.symbols import Call, D, Expr, Partial, Ref, families, names, substitute, walk
@@ -81,6 +81,18 @@ class Lemma:
     guard: Guard = ()
 
 
+@dataclass(frozen=True)
+class Way:
+    """How an attempt goes about it: see `ring.Ring`."""
+
+    generic: bool = False
+    written: bool = False
+    unroll: bool = False
+
+
+PLAIN = Way()
+
+
 def prove(system: System, e: Equality, *, equal: bool = False, lemmas: Sequence[Lemma] = ()) -> Proof | None:
     """A proof that both sides are equal over the whole claimed range; None where none was found.
 
@@ -109,26 +121,22 @@ def attempts(
     system: System, e: Equality, equal: bool, purse: Purse, lemmas: Sequence[Lemma]
 ) -> Iterator[Callable[[], Proof | None]]:
     """The ways to a proof, the commonest first."""
-    yield lambda: _prove(system, e, equal, False, False, False, purse)
+    yield lambda: _prove(system, e, equal, PLAIN, purse)
     yield lambda: forward(system, e, equal, purse)
     yield lambda: by_induction(system, e, equal, purse)
     if lemmas:
         yield lambda: Proof(lemmas=True) if follows(system, e, lemmas, equal=equal, purse=purse) else None
-    yield lambda: _prove(system, e, equal, False, True, False, purse)
-    if small(system) or any(c.equal and not c.expr.names - known_sizes(system) for c in e.guard):
-        yield lambda: _prove(system, e, equal, False, False, True, purse)
+    yield lambda: _prove(system, e, equal, Way(written=True), purse)
+    if small(system) or any(c.equal and not c.expr.names - sizes_of(system) for c in e.guard):
+        yield lambda: _prove(system, e, equal, Way(unroll=True), purse)
 
 
 def forward(system: System, e: Equality, equal: bool, purse: Purse) -> Proof | None:
     """With the equation of what the left side differentiates, whose quantities count with their own derivatives."""
     if not isinstance(e.left, Partial) or not isinstance(e.left.bottom, Ref) or e.left.direct:
         return None
-    task = Task(system, e, (), equal, False, False, purse=purse)
+    task = Task(system, e, (), equal, purse=purse)
     return Proof() if task.run_forward(e.left.top, e.left.bottom) else None
-
-
-def known_sizes(system: System) -> frozenset[str]:
-    return system.constants | width_letters(system)
 
 
 def small(system: System) -> bool:
@@ -140,10 +148,8 @@ def _prove(
     system: System,
     e: Equality,
     equal: bool,
-    generic: bool,
-    written: bool,
-    unroll: bool = False,
-    purse: Purse | None = None,
+    way: Way,
+    purse: Purse,
 ) -> Proof | None:
     if not satisfiable((*system.standing, *e.guard)):
         return None
@@ -152,25 +158,25 @@ def _prove(
     facts: set[str] = set()
     while open_:
         cell = open_.pop()
-        task = Task(system, e, cell, equal, generic, written, unroll, purse)
+        task = Task(system, e, cell, equal, way, purse)
         result = task.run()
         facts |= task.algebra.facts_used
         if result is True:
             done.append(cell)
             continue
         if not isinstance(result, Constraint) or len(done) + len(open_) >= MAX_CASES:
-            return None if generic else _retry(system, e, equal, task, written, purse)
+            return None if way.generic else _retry(system, e, equal, task, way, purse)
         for c in (result, *result.negations()):
             if satisfiable((*system.standing, *e.guard, *cell, c)):
                 open_.append((*cell, c))
-    return Proof(tuple(sorted(facts)), tuple(done) if len(done) > 1 else (), generic)
+    return Proof(tuple(sorted(facts)), tuple(done) if len(done) > 1 else (), way.generic)
 
 
-def _retry(system: System, e: Equality, equal: bool, task: Task, written: bool, purse: Purse | None) -> Proof | None:
+def _retry(system: System, e: Equality, equal: bool, task: Task, way: Way, purse: Purse) -> Proof | None:
     """Once more without the points that lie on a kink, where the first attempt met any."""
     if not any(a.kind == "test" for a in atoms(task.rest)) or not differentiates(e):
         return None
-    return _prove(system, e, equal, generic=True, written=written, purse=purse)
+    return _prove(system, e, equal, replace(way, generic=True), purse)
 
 
 def by_induction(system: System, e: Equality, equal: bool, purse: Purse) -> Proof | None:
@@ -198,13 +204,13 @@ def proved_by(system: System, e: Equality, i: Induction, equal: bool, purse: Pur
     first = replace(
         e, left=substitute(e.left, at), right=substitute(e.right, at), guard=tuple(c.substitute(at) for c in e.guard)
     )
-    if Task(system, first, (), equal, False, False, purse=purse).aligning(i).run() is not True:
+    if Task(system, first, (), equal, purse=purse).aligning(i).run() is not True:
         return False
     before = {i.letter: affine(i.letter) - i.step}
     inside = at_least(i.base, affine(i.letter) + 1) if i.step < 0 else at_least(i.letter, i.base + 1)
     left, right = substitute(e.left, before), substitute(e.right, before)
     assert isinstance(left, Partial)
-    task = Task(system, e, (inside,), equal, False, False, purse=purse).aligning(i)
+    task = Task(system, e, (inside,), equal, purse=purse).aligning(i)
     task.lemmas = tuple(Lemma(p, right) for p in (left, *task.same_as(left)))
     task.frontier = (
         task.height(e.left.bottom)[0] if isinstance(e.left, Partial) and isinstance(e.left.bottom, Ref) else ""
@@ -249,7 +255,7 @@ def follows(
     """
     try:
         for lifted in (False, True):
-            task = Task(system, e, (), equal, False, False, purse=purse)
+            task = Task(system, e, (), equal, purse=purse)
             task.lemmas, task.loose = tuple(lemmas), loose
             if lifted and isinstance(e.left, Partial) and isinstance(e.left.bottom, Ref):
                 task.frontier = task.height(e.left.bottom)[0]
@@ -269,14 +275,18 @@ class Task:
         e: Equality,
         cell: Guard,
         equal: bool,
-        generic: bool,
-        written: bool,
-        unroll: bool = False,
+        way: Way = PLAIN,
         purse: Purse | None = None,
     ) -> None:
         self.system, self.claim = system, e
         self.algebra = Calculus(
-            system, (*e.guard, *cell), equal=equal, generic=generic, written=written, unroll=unroll, purse=purse
+            system,
+            (*e.guard, *cell),
+            equal=equal,
+            generic=way.generic,
+            written=way.written,
+            unroll=way.unroll,
+            purse=purse,
         )
         free = {n: axes for n, axes in e.axes.items() if n not in system.constants}
         for name, axes in free.items():

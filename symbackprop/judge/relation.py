@@ -14,7 +14,7 @@ from symbackprop.check import depth_needed, largest_node, possible
 from symbackprop.indices import Affine, Constraint, Guard, affine, at_least, implies, satisfiable
 from symbackprop.judge.prove import Beyond, Lemma, Proof, prove
 from symbackprop.judge.sampling import Comparison, Difference, places, samples_of, shown
-from symbackprop.judge.scope import Equality, ShapeMismatch, equality, misplaced, quantities, width_letters
+from symbackprop.judge.scope import Equality, ShapeMismatch, equality, misplaced, quantities, sizes_of
 from symbackprop.network import System
 from symbackprop.notation import Notation
 from symbackprop.oracle import CannotEvaluate, Oracle, OutOfRange, Sample, plus, times
@@ -261,7 +261,7 @@ def counterexample(setting: Setting, judged: Judged) -> Counterexample | None:
         for n, v in sorted(best.env.items())
         if n in free
     }
-    sizes, size_names = sizes_of(system, fresh)
+    sizes, size_names = sizes_shown(system, fresh)
     return Counterexample(sizes, indices, inputs(system, fresh), shown(best.left), shown(best.right), size_names)
 
 
@@ -336,7 +336,7 @@ def digits(d: Difference) -> int:
     return max(len(shown(d.left)), len(shown(d.right)))
 
 
-def sizes_of(system: System, oracle: Oracle) -> tuple[tuple[int, ...], tuple[str, ...]]:
+def sizes_shown(system: System, oracle: Oracle) -> tuple[tuple[int, ...], tuple[str, ...]]:
     sample = oracle.sample
     if sample.widths and any(a.at is not None for f in system.families.values() for a in f.axes):
         return sample.widths, ()
@@ -449,7 +449,7 @@ def ranges(system: System, e: Equality) -> Iterator[str]:
                 x for x in (str(bottom) if bottom is not None else "", n, str(top) if top is not None else "") if x
             )
     for c in e.guard:
-        if c.equal and len(c.expr.terms) == 1 and c.expr.names <= system.constants | width_letters(system):
+        if c.equal and len(c.expr.terms) == 1 and c.expr.names <= sizes_of(system):
             ((n, k),) = c.expr.terms
             yield f"{n} = {-c.expr.const * k}"
     least: dict[str, int] = {}

@@ -15,7 +15,7 @@ from itertools import product
 from symbackprop.check import depth_needed, draw_samples, largest_node, positions, possible, usable
 from symbackprop.errors import ModelError
 from symbackprop.indices import Affine, Axis
-from symbackprop.judge.scope import Equality, width_letters
+from symbackprop.judge.scope import Equality, sizes_of, width_letters
 from symbackprop.network import AsWritten, System
 from symbackprop.oracle import CannotEvaluate, Number, Oracle, OutOfRange, Sample, transcendental
 from symbackprop.symbols import Delta, Expr, Max, Prod, Sum, names, walk
@@ -162,7 +162,7 @@ def as_stated(system: System, s: Sample, fixed: Mapping[str, int]) -> Sample:
 
 def stated(e: Equality, system: System) -> tuple[tuple[str, int], ...]:
     """Sizes and depths that a hand-in gives as numbers."""
-    known = system.constants | width_letters(system)
+    known = sizes_of(system)
     out = {}
     for c in e.guard:
         if c.equal and len(c.expr.terms) == 1 and abs(c.expr.terms[0][1]) == 1 and c.expr.terms[0][0] in known:

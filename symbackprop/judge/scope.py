@@ -58,7 +58,12 @@ class Equality:
 
     def free(self, system: System) -> frozenset[str]:
         """The free indices of either side; the letter of the one width of all layers is none."""
-        return (names(self.left) | names(self.right)) - system.constants - width_letters(system)
+        return (names(self.left) | names(self.right)) - sizes_of(system)
+
+
+def sizes_of(system: System) -> frozenset[str]:
+    """Every letter that is a number rather than an index: sizes, last layers and times, the one width of all layers."""
+    return system.constants | width_letters(system)
 
 
 def width_letters(system: System) -> frozenset[str]:
@@ -76,7 +81,7 @@ def equality(system: System, left: Expr, right: Expr, said: Guard = (), apart: t
     Raises:
         ShapeMismatch: One is an array that the other is not, or over other axes.
     """
-    values = fixed(said, system.constants | width_letters(system))
+    values = fixed(said, sizes_of(system))
     for name, value in values.items():
         left, right = substitute(left, {name: value}), substitute(right, {name: value})
         said = tuple(c.substitute({name: value}) for c in said)
@@ -84,7 +89,7 @@ def equality(system: System, left: Expr, right: Expr, said: Guard = (), apart: t
     depth = given_depth(system, said)
     if depth is not None:
         left, right = from_last(system, left, depth), from_last(system, right, depth)
-    known = system.constants | width_letters(system)
+    known = sizes_of(system)
     free_left, free_right = names(left) - known, names(right) - known
     a, b, entries = entrywise(left, right, names(left) | names(right) | system.constants)
     guard = tuple(dict.fromkeys((*said, *existence(system, (a, b)))))
