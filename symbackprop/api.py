@@ -309,6 +309,8 @@ class Network:
         from symbackprop.judge import Setting, check, known_symbol
         from symbackprop.read.handin import read_let
 
+        if not isinstance(text, str | bytes):
+            raise ModelError(f"the text of a hand-in is expected, str or bytes, found {type(text).__name__}")
         lets = tuple(read_let(x) for x in let)
         for r in lets:
             if not known_symbol(self.system, self.notation, r.old):

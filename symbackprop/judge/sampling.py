@@ -12,7 +12,7 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import product
 
-from symbackprop.check import depth_needed, draw_samples, largest_node, positions, possible, usable
+from symbackprop.check import depth_needed, draw_samples, largest_node, ordered, positions, possible, usable
 from symbackprop.errors import ModelError
 from symbackprop.indices import Affine, Axis
 from symbackprop.judge.scope import Equality, sizes_of, width_letters
@@ -31,6 +31,9 @@ MAX_STATED = 40
 
 MANY = 60
 """Points where both sides are mostly 0."""
+
+LENGTHS = (6, 12, 24)
+"""Layers and times of networks for lines that need many."""
 
 SEEDS = 3
 """How often the data of the first network are drawn anew: two data that are equal by chance hide a wrong index."""
@@ -99,8 +102,12 @@ class Samples:
         """Both sides at a few points of every sample, until they differ."""
         found = self.compared(self.oracles(e)[:networks], e, points)
         if not found.points and found.difference is None and not found.outside and networks is None:
-            # Where no logarithm or root has a value, other data may have one.
+            # Where no logarithm or root has a value, other data may have one; what needs T >= 20, a longer network.
             found = self.compared(self.further(e), e, points)
+            for length in LENGTHS if not found.points and found.difference is None else ():
+                found = self.compared(self.longer(e, length), e, 2)
+                if found.points or found.difference is not None:
+                    break
         if found.points and found.zero and networks is None:
             # Both sides were 0 everywhere, as beside the place of a maximum: further places.
             more = self.compared(self.oracles(e)[:2], e, MANY)
@@ -113,6 +120,26 @@ class Samples:
         return tuple(
             usable(self.system, replace(o.sample, seed=o.sample.seed + 31 * n)) for o in first for n in (1, 2, 3, 4)
         )
+
+    def longer(self, e: Equality, length: int) -> tuple[Oracle, ...]:
+        """A narrow network with so many layers, or times, where these are not stated."""
+        lasts = {n for f in self.system.families.values() for a in f.axes if a.last is not None for n in a.last.names}
+        if not lasts - {n for n, _ in stated(e, self.system)}:
+            return ()
+        out = []
+        for o in self.oracles(e)[:1]:
+            s = o.sample
+            sizes = tuple((n, length if n in lasts else v) for n, v in s.sizes)
+            if self.system.layers.names and s.widths:
+                narrow = min(max(s.widths), 2)
+                s = replace(s, layers=length, widths=(narrow,) * (length + 1))
+            fast = s.arithmetic == "exact rationals" and not o.ordered and not ordered(self.system)
+            arithmetic = "integers modulo a prime" if fast else s.arithmetic
+            try:
+                out.append(usable(self.system, replace(s, sizes=sizes, arithmetic=arithmetic)))
+            except CannotEvaluate:
+                continue
+        return tuple(out)
 
     def compared(self, oracles: tuple[Oracle, ...], e: Equality, points: int) -> Comparison:
         agreed, outside, zero = 0, "", True
