@@ -346,7 +346,7 @@ def test_altered_relations_are_told_from_right_ones() -> None:
 
 # ---------------------------------------------------------------- slips in right lines
 
-SLIPS = 300
+SLIPS = 120
 
 
 @cache
