@@ -88,7 +88,7 @@ class Checker:
         s = self.setting
         self.defined: dict[int, str] = {}
         self.sizes: tuple[tuple[int, str, int], ...] = ()
-        self.conditioned: set[int] = set()
+        self.conditioned: dict[int, int] = {}
         self.once: Guard = ()
         self.unsettled = False
         self.names = OwnNames(s.system, s.notation)
@@ -146,7 +146,7 @@ class Checker:
         for c in handin.claims:
             row = c.row
             if not isinstance(row, Unread) and row.conditions:
-                self.conditioned.add(c.group)
+                self.conditioned[c.group] = c.number
             if isinstance(row, Unread) or row.left is None or len(row.relations) != 1:
                 continue
             try:
@@ -221,7 +221,7 @@ class Checker:
         if before is None:
             self.once = ()
         results = [judge(self.setting, a, b, guard, line.apart, self.right) for a, b in pairwise(sides)]
-        elsewhere = c.group in self.conditioned and not row.conditions
+        elsewhere = self.conditioned.get(c.group, 0) > c.number
         if self.unsettled or elsewhere:
             results = [self.unsure(r) for r in results]
         verdict = worst(r.verdict for r in results)

@@ -376,7 +376,7 @@ class Ring(ABC):
         """Whether a normal form is 0 wherever it has a value."""
         if not p:
             return True
-        p = self.substituted(p)
+        p = {m: c for m, c in self.substituted(p).items() if not vanishes(m)}
         if not p:
             return True
         above, _ = self.cleared(p)
@@ -466,6 +466,19 @@ class Ring(ABC):
             else:
                 out = add(out, {m: c})
         return out
+
+
+def vanishes(m: Mono) -> bool:
+    """Whether a product is y [y = 0], which is 0; its derivative by y is not, so this is asked at the end alone."""
+    powers = dict(m)
+    for a in powers:
+        if a.kind == "test" and a.data[0] == "=" and len(a.data[1]) == 1:
+            ((inner, c),) = a.data[1]
+            if c == 1 and len(inner) == 1:
+                ((x, e),) = inner
+                if e == 1 and powers.get(x, Fraction(0)) > 0:
+                    return True
+    return False
 
 
 @lru_cache(maxsize=64)
