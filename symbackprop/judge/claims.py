@@ -17,6 +17,7 @@ from symbackprop.judge.relation import Judged, Setting, counterexample, judge, s
 from symbackprop.judge.sampling import MAX_STATED, samples_of
 from symbackprop.judge.scope import ShapeMismatch, conditions, equality, opened, sizes_of, width_letters
 from symbackprop.judge.slips import guess, repairs
+from symbackprop.network import System
 from symbackprop.notation import Notation
 from symbackprop.read.expression import ReadLine, read_claim, read_line
 from symbackprop.read.handin import Claim, HandIn, Renaming, read_handin, renamed
@@ -134,7 +135,7 @@ class Checker:
             return self.open(c, "not_understood", f"line {c.line}, column {c.column}: {x}")
         except ReadError as x:
             return self.open(c, "not_understood", str(x))
-        if len(written) == 2 and setting_of(written):
+        if len(written) == 2 and setting_of(self.setting.system, written):
             return self.given(c, *written)
         if len(written) == 2 and (value := index_given(self.setting, *written)) is not None:
             self.once = (value,)
@@ -157,9 +158,8 @@ class Checker:
                 if isinstance(base, Symbol) and spelled(base) in width_letters(self.setting.system):
                     self.unsettled = True
                 continue
-            if row.conditions and setting_of(sides):
-                self.unsettled = True
-            if len(sides) == 2 and setting_of(sides):
+            if len(sides) == 2 and setting_of(self.setting.system, sides):
+                self.unsettled = self.unsettled or bool(row.conditions)
                 name, value = size_given(self.setting, *sides)
                 if name is None:
                     self.unsettled = self.unsettled or isinstance(sides[0], Size | Position)
@@ -416,11 +416,10 @@ def index_of(e: Expr) -> Affine | None:
     return Affine((), int(e.value)) if isinstance(e, Num) and e.value.denominator == 1 else None
 
 
-def setting_of(sides: Sequence[Expr]) -> bool:
+def setting_of(system: System, sides: Sequence[Expr]) -> bool:
     """Whether a line gives a size, a depth or a constant a number: n = 4, a setting rather than a claim."""
     left, right = sides
-    known = isinstance(left, Position) and left.at.name is not None and left.at.name.isupper()
-    named = isinstance(left, Size | Param) or known
+    named = isinstance(left, Size | Param) or (isinstance(left, Position) and left.at.name in sizes_of(system))
     return named and isinstance(right, Num | Div | Pow) and all(not isinstance(p, Ref) for _, p in walk(right))
 
 
@@ -449,11 +448,7 @@ def explained(setting: Setting, j: Judged) -> Iterator[str]:
             f"The chain rule leads from ${i.letter}$ to ${affine(i.letter) - i.step}$, and with this both sides have one normal form."
         )
     for cell in j.proof.cases:
-        yield (
-            "Case "
-            + ", ".join(f"${c.expr} {'=' if c.equal else chr(92) + 'ge'} 0$" for c in cell)
-            + ": both sides have one normal form."
-        )
+        yield f"Case ${latex.constraints(cell)}$: both sides have one normal form."
 
 
 def said(j: Judged) -> str:

@@ -25,6 +25,7 @@ from symbackprop.judge.atoms import (
     single,
 )
 from symbackprop.judge.ring import MAX_ORDERS, MAX_UNROLLED, Beyond, Ring, places_of
+from symbackprop.judge.scope import same_size
 from symbackprop.symbols import Ref, Sum, substitute
 
 
@@ -85,17 +86,13 @@ class Sums(Ring):
         if axis.kind == "recursion":
             return self.guarded(places_of(axis, value))
         mine = self.axis(axis)
-        if any(a == mine or self.same_size(a, mine) for a in self.axes.get(value.name or "", ())):
+        if any(a == mine or same_size(self.system, a, mine) for a in self.axes.get(value.name or "", ())):
             return constant(1)
         if mine.at is None and mine.kind == "node" and not self.equal:
             return self.guarded(axis.holds(value))
         if value.value is not None and value.value >= 0:
             return constant(1)
         return single(Atom("on", (value, mine)))
-
-    def same_size(self, a: Axis, b: Axis) -> bool:
-        size = self.system.size(a)
-        return size is not None and size == self.system.size(b)
 
     def spliced(self, m: Mono, binders: dict[str, Axis]) -> tuple[list[tuple[Atom, Fraction]], dict[str, Axis]]:
         """The factors under a sum, with the sums among them that share its indices opened."""
